@@ -1,0 +1,1 @@
+"""The web service: answers over HTTP which topics a query is about."""

@@ -1,0 +1,60 @@
+"""Errors as ``application/problem+json`` (RFC 9457), whoever raised them."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import falcon
+
+from service.encoding import encode
+
+PROBLEM_JSON = "application/problem+json"
+
+logger = logging.getLogger(__name__)
+
+
+class Problem(falcon.HTTPError):
+    """An error answer: ``detail`` for people, ``field`` for the parameter at fault, if one is."""
+
+    def __init__(self, status: HTTPStatus, detail: str, field: str | None = None):
+        super().__init__(status, description=detail)
+        self.field = field
+
+
+def install(app: falcon.App[Any, Any]) -> None:
+    """Makes every error of an app a problem, unforeseen exceptions and unknown paths included."""
+    app.set_error_serializer(_serialize)
+    app.add_error_handler(Exception, _unforeseen)
+
+
+def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
+    status = HTTPStatus(error.status_code)
+    content = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": error.description or _detail(req, error),
+    }
+    field = getattr(error, "field", None)
+    if field is not None:
+        content["field"] = field
+    resp.content_type = PROBLEM_JSON
+    resp.data = encode(content)
+
+
+def _detail(req: falcon.Request, error: falcon.HTTPError) -> str:
+    if isinstance(error, falcon.HTTPNotFound):
+        return "There is nothing at this path."
+    if isinstance(error, falcon.HTTPMethodNotAllowed):
+        return f"This path does not answer {req.method}; the header Allow lists what it answers."
+    return "The request cannot be answered."
+
+
+def _unforeseen(
+    req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, Any]
+) -> None:
+    # The path only: the query string is what a person searched for.
+    logger.error("%s %r failed", req.method, req.path, exc_info=error)
+    raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed; the cause is in its log.")

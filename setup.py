@@ -1,0 +1,36 @@
+"""Builds the one compiled module; its flags and directives are set here and nowhere else.
+
+``TOPICCORE_DEBUG=1`` turns bounds checks and assertions on and optimisation off.
+"""
+
+import os
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("TOPICCORE_DEBUG") == "1"
+
+extension = Extension(
+    "topiccore._scoring",
+    ["topiccore/_scoring.pyx"],
+    depends=["topiccore/_fold_table.h", "topiccore/_rows.h"],
+    define_macros=[("TOPICCORE_DEBUG", "1")] if DEBUG else [("NDEBUG", "1")],
+    # No contraction: every build gives the same bits (see topiccore/_rows.h).
+    extra_compile_args=["-ffp-contract=off", *(["-O0", "-g"] if DEBUG else ["-O3"])],
+)
+
+setup(
+    ext_modules=cythonize(
+        [extension],
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "initializedcheck": DEBUG,
+            "cdivision": not DEBUG,
+            "embedsignature": True,
+            "freethreading_compatible": True,
+        },
+        force=DEBUG,
+    )
+)

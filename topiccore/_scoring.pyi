@@ -1,0 +1,42 @@
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_TOKENS: int
+MAX_QUERY_BYTES: int
+
+class EmittedLabel:
+    code: str
+    name: str
+    score: float
+    def __init__(self, code: str, name: str, score: float) -> None: ...
+
+class Answer(list[EmittedLabel]):
+    truncated: bool
+
+class Kernel:
+    def __init__(
+        self,
+        index: NDArray[np.uint32],
+        rows: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        thresholds: NDArray[np.float32],
+        slopes: NDArray[np.float32],
+        intercepts: NDArray[np.float32],
+        parents: NDArray[np.int32],
+        names: Sequence[tuple[str, str]],
+    ) -> None: ...
+    def score(self, query: str | bytes, floor: float, limit: int) -> Answer: ...
+    def score_batch(
+        self, queries: Iterable[str | bytes], floor: float, limit: int
+    ) -> list[Answer]: ...
+    def logits(self, queries: Iterable[str | bytes]) -> NDArray[np.float32]: ...
+    def lookup(self, buckets: NDArray[Any]) -> NDArray[np.uint32]: ...
+
+def tokenize(query: str | bytes) -> tuple[list[str], bool]: ...
+def features(
+    queries: Iterable[str | bytes],
+) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.int32]]: ...
+def hash_tokens(words: Iterable[str]) -> NDArray[np.uint32]: ...

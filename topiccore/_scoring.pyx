@@ -1,0 +1,560 @@
+"""The compiled kernel: UTF-8 -> tokens -> hashes -> rows -> logits -> emitted labels.
+
+``topiccore.reference`` states the same rules in plain Python and is the oracle of the tests.
+Every Python-facing function here only checks and converts; the ``nogil`` functions compute, on
+const pointers and sizes.
+"""
+
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.math cimport exp, sqrt
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, qsort
+from libc.string cimport memcpy
+
+import numpy as np
+
+from topiccore.errors import QueryTooLongError, QueryTypeError
+
+cdef extern from "_fold_table.h" nogil:
+    const uint16_t FOLD_STAGE1[]
+    const uint32_t FOLD_STAGE2[]
+    const uint8_t FOLD_BYTES[]
+
+cdef extern from "_rows.h" nogil:
+    void sum_rows(const float *const *plain, int plain_count, const float *const *scaled,
+                  int scaled_count, float scale, const float *bias, float *logits, int labels)
+
+cdef enum:
+    TOKENS = 256          # tokens of a query that count; the rest is cut off, and the answer says so
+    FEATURES = 2 * TOKENS
+    STACK_LABELS = 1024   # taxonomies up to here need no allocation per query
+    # what an index entry says of its rows, in its low bits
+    PLAIN = 1             # has a row that is added as it is
+    SCALED = 2            # has a row (after the plain one) that is added times 1/sqrt(tokens)
+    # classes of code points, as tools/make_fold_table.py writes them
+    WORD = 1
+    SOLO = 2
+    DROPPED = 3
+    MAPPED = 4
+    HANGUL = 6
+    MAX_FOLD_GROWTH = 16  # bytes of folded text per byte of input, at most
+
+cdef uint64_t FNV_OFFSET = 0xCBF29CE484222325ULL
+cdef uint64_t FNV_PRIME = 0x100000001B3ULL
+cdef Py_ssize_t _MAX_QUERY_BYTES = 1 << 20
+
+MAX_TOKENS = TOKENS
+MAX_QUERY_BYTES = _MAX_QUERY_BYTES
+
+
+# --- tokens ------------------------------------------------------------------------------------
+
+cdef struct Tokens:
+    # What the tokenizer found.  ``text`` and ``ends`` are only filled when ``text`` is not NULL.
+    int count
+    bint truncated
+    bint open             # a token has begun and not ended
+    uint64_t state        # FNV-1a of the open token so far
+    int64_t length        # bytes written to text
+    uint8_t *text         # folded bytes of all tokens, one after the other
+    int64_t *ends         # where each token ends in text
+    uint64_t hashes[TOKENS]
+
+
+cdef inline uint64_t mix(uint64_t value) noexcept nogil:
+    value ^= value >> 33
+    value *= 0xFF51AFD7ED558CCDULL
+    value ^= value >> 33
+    value *= 0xC4CEB9FE1A85EC53ULL
+    return value ^ (value >> 33)
+
+
+cdef inline uint64_t mix_bigram(uint64_t first, uint64_t second) noexcept nogil:
+    return mix(first * 0x9E3779B97F4A7C15ULL + second)
+
+
+cdef inline void put(Tokens *tokens, uint8_t byte) noexcept nogil:
+    if not tokens.open:
+        if tokens.count == TOKENS:
+            tokens.truncated = True
+            return
+        tokens.open = True
+        tokens.state = FNV_OFFSET
+    tokens.state = (tokens.state ^ byte) * FNV_PRIME
+    if tokens.text != NULL:
+        tokens.text[tokens.length] = byte
+        tokens.length += 1
+
+
+cdef inline void end_token(Tokens *tokens) noexcept nogil:
+    if tokens.open:
+        tokens.open = False
+        tokens.hashes[tokens.count] = mix(tokens.state)
+        if tokens.text != NULL:
+            tokens.ends[tokens.count] = tokens.length
+        tokens.count += 1
+
+
+cdef inline int decode(const uint8_t *data, Py_ssize_t left, uint32_t *code) noexcept nogil:
+    # One code point; the number of bytes it took, or 0 where the bytes are not UTF-8.
+    cdef uint32_t lead = data[0]
+    if lead < 0x80:
+        code[0] = lead
+        return 1
+    if lead < 0xC2:
+        return 0
+    if left < 2 or data[1] & 0xC0 != 0x80:
+        return 0
+    if lead < 0xE0:
+        code[0] = (lead & 0x1F) << 6 | data[1] & 0x3F
+        return 2
+    if left < 3 or data[2] & 0xC0 != 0x80:
+        return 0
+    if lead < 0xF0:
+        code[0] = (lead & 0x0F) << 12 | (data[1] & 0x3F) << 6 | data[2] & 0x3F
+        if code[0] < 0x800 or 0xD800 <= code[0] <= 0xDFFF:
+            return 0
+        return 3
+    if left < 4 or lead > 0xF4 or data[3] & 0xC0 != 0x80:
+        return 0
+    code[0] = ((lead & 0x07) << 18 | (data[1] & 0x3F) << 12 | (data[2] & 0x3F) << 6
+               | data[3] & 0x3F)
+    if code[0] < 0x10000 or code[0] > 0x10FFFF:
+        return 0
+    return 4
+
+
+cdef inline void put_jamo(Tokens *tokens, uint32_t code) noexcept nogil:
+    put(tokens, <uint8_t>(0xE0 | code >> 12))
+    put(tokens, <uint8_t>(0x80 | code >> 6 & 0x3F))
+    put(tokens, <uint8_t>(0x80 | code & 0x3F))
+
+
+cdef void put_hangul(Tokens *tokens, uint32_t syllable) noexcept nogil:
+    # The arithmetic decomposition of the Unicode standard, section 3.12.
+    cdef uint32_t index = syllable - 0xAC00
+    put_jamo(tokens, 0x1100 + index // 588)
+    put_jamo(tokens, 0x1161 + index % 588 // 28)
+    if index % 28:
+        put_jamo(tokens, 0x11A7 + index % 28)
+
+
+cdef void tokenize_utf8(const uint8_t *data, Py_ssize_t size, Tokens *tokens) noexcept nogil:
+    cdef Py_ssize_t position = 0
+    cdef uint32_t code = 0, entry, kind
+    cdef const uint8_t *mapped
+    cdef int width, i
+    tokens.count = 0
+    tokens.truncated = False
+    tokens.open = False
+    tokens.length = 0
+    while position < size and not tokens.truncated:
+        width = decode(data + position, size - position, &code)
+        if width == 0:
+            end_token(tokens)
+            position += 1
+            continue
+        entry = FOLD_STAGE2[<Py_ssize_t>FOLD_STAGE1[code >> 7] * 128 + (code & 127)]
+        kind = entry & 7
+        if kind == WORD:
+            for i in range(width):
+                put(tokens, data[position + i])
+        elif kind == MAPPED:
+            mapped = FOLD_BYTES + (entry >> 9)
+            for i in range(<int>(entry >> 3 & 63)):
+                if mapped[i] == 32:
+                    end_token(tokens)
+                else:
+                    put(tokens, mapped[i])
+        elif kind == SOLO:
+            end_token(tokens)
+            for i in range(width):
+                put(tokens, data[position + i])
+            end_token(tokens)
+        elif kind == HANGUL:
+            put_hangul(tokens, code)
+        elif kind != DROPPED:
+            end_token(tokens)
+        position += width
+    end_token(tokens)
+
+
+cdef inline int hash_features(const Tokens *tokens, uint32_t *buckets) noexcept nogil:
+    # One bucket a token, then one a pair of neighbours: the order every sum is made in.
+    cdef int i, count = tokens.count
+    for i in range(count):
+        buckets[i] = <uint32_t>(tokens.hashes[i] >> 32)
+    for i in range(count - 1):
+        buckets[count + i] = <uint32_t>(
+            mix_bigram(tokens.hashes[i], tokens.hashes[i + 1]) >> 32
+        )
+    return max(2 * count - 1, 0)
+
+
+# --- Python text to bytes -----------------------------------------------------------------------
+
+cdef const uint8_t *utf8_of(object query, Py_ssize_t *size, list keep) except NULL:
+    # The UTF-8 bytes of a query, valid while ``query`` and ``keep`` live.
+    cdef const char *data
+    if type(query) is str or isinstance(query, str):
+        try:
+            data = PyUnicode_AsUTF8AndSize(query, size)
+        except UnicodeEncodeError:  # lone surrogates: "?" separates tokens as they do
+            query = query.encode("utf-8", "replace")
+            keep.append(query)
+            size[0] = len(query)
+            data = <const char *>query
+    elif isinstance(query, bytes):
+        size[0] = len(query)
+        data = <const char *>query
+    else:
+        raise QueryTypeError(f"a query is str or UTF-8 bytes, not {type(query).__name__}")
+    if size[0] > _MAX_QUERY_BYTES:
+        raise QueryTooLongError(
+            f"the query has {size[0]} bytes of UTF-8; at most {_MAX_QUERY_BYTES} are allowed"
+        )
+    return <const uint8_t *>data
+
+
+def tokenize(query):
+    """The tokens of a query, folded, in order, and whether it was cut at ``MAX_TOKENS``.
+
+    Returns ``(list of str, bool)``.  Raises ``QueryTypeError`` and ``QueryTooLongError``.
+    """
+    cdef Py_ssize_t size
+    cdef list keep = []
+    cdef const uint8_t *data = utf8_of(query, &size, keep)
+    cdef Tokens *tokens = <Tokens *>malloc(sizeof(Tokens))
+    cdef int64_t start = 0
+    cdef int i
+    if tokens == NULL:
+        raise MemoryError
+    tokens.text = <uint8_t *>malloc(size * MAX_FOLD_GROWTH + 1)
+    tokens.ends = <int64_t *>malloc(TOKENS * sizeof(int64_t))
+    try:
+        if tokens.text == NULL or tokens.ends == NULL:
+            raise MemoryError
+        with nogil:
+            tokenize_utf8(data, size, tokens)
+        words = []
+        for i in range(tokens.count):
+            words.append(tokens.text[start:tokens.ends[i]].decode("utf-8"))
+            start = tokens.ends[i]
+        return words, bool(tokens.truncated)
+    finally:
+        free(tokens.text)
+        free(tokens.ends)
+        free(tokens)
+
+
+def features(queries):
+    """The hashed word 1-grams and 2-grams of many queries: what training learns from.
+
+    Returns ``(offsets, buckets, tokens)``: int64 [queries + 1], uint32 [offsets[-1]] and int32
+    [queries].  Query ``i`` has ``buckets[offsets[i]:offsets[i + 1]]``, its tokens first, then its
+    pairs of neighbours, and ``tokens[i]`` tokens.  Raises ``QueryTypeError`` and
+    ``QueryTooLongError``, both naming the position of the query.
+    """
+    cdef Py_ssize_t size, row, total = 0, capacity
+    cdef const uint8_t *data
+    cdef Tokens found
+    cdef uint32_t buckets[FEATURES]
+    cdef int count
+    cdef list keep = []
+    queries = list(queries)
+    offsets_array = np.zeros(len(queries) + 1, dtype=np.int64)
+    tokens_array = np.zeros(len(queries), dtype=np.int32)
+    capacity = 16 * len(queries) + FEATURES
+    buckets_array = np.empty(capacity, dtype=np.uint32)
+    cdef int64_t[::1] offsets = offsets_array
+    cdef int32_t[::1] tokens = tokens_array
+    cdef uint32_t[::1] out = buckets_array
+    found.text = NULL
+    found.ends = NULL
+    for row in range(len(queries)):
+        data = utf8_at(queries, row, &size, keep)
+        with nogil:
+            tokenize_utf8(data, size, &found)
+            count = hash_features(&found, buckets)
+        if total + count > capacity:
+            capacity = 2 * (total + count)
+            out = None
+            buckets_array.resize(capacity, refcheck=False)
+            out = buckets_array
+        if count:
+            memcpy(&out[total], buckets, count * sizeof(uint32_t))
+        total += count
+        offsets[row + 1] = total
+        tokens[row] = found.count
+        keep.clear()
+    return offsets_array, buckets_array[:total].copy(), tokens_array
+
+
+cdef const uint8_t *utf8_at(list queries, Py_ssize_t row, Py_ssize_t *size,
+                            list keep) except NULL:
+    try:
+        return utf8_of(queries[row], size, keep)
+    except (QueryTypeError, QueryTooLongError) as error:
+        raise type(error)(f"query {row}: {error}") from None
+
+
+def hash_tokens(words):
+    """The bucket of each word that is a token as it stands: uint32 [words].
+
+    Raises ``ValueError`` for a word that the tokenizer would change or split.
+    """
+    offsets, buckets, tokens = features(words)
+    if (tokens != 1).any():
+        raise ValueError(f"not one token: {list(words)[int((tokens != 1).argmax())]!r}")
+    return buckets
+
+
+# --- scoring ------------------------------------------------------------------------------------
+
+cdef class EmittedLabel:
+    """A label that a query is about: ``code``, ``name`` and ``score``, a probability."""
+
+    cdef readonly str code
+    cdef readonly str name
+    cdef readonly double score
+
+    def __init__(self, str code not None, str name not None, double score):
+        self.code = code
+        self.name = name
+        self.score = score
+
+    def __repr__(self):
+        return f"EmittedLabel(code={self.code!r}, name={self.name!r}, score={self.score:.4f})"
+
+    def __eq__(self, other):
+        if not isinstance(other, EmittedLabel):
+            return NotImplemented
+        return (self.code, self.name, self.score) == (other.code, other.name, other.score)
+
+    def __hash__(self):
+        return hash((self.code, self.name, self.score))
+
+    def __reduce__(self):
+        return EmittedLabel, (self.code, self.name, self.score)
+
+
+cdef class Answer(list):
+    """The emitted labels of a query, best first.
+
+    ``truncated`` tells whether only the first ``MAX_TOKENS`` tokens of the query were scored.
+    """
+
+    cdef public bint truncated
+
+    def __reduce__(self):
+        return _rebuild_answer, (list(self), self.truncated)
+
+
+def _rebuild_answer(labels, truncated):
+    answer = Answer(labels)
+    answer.truncated = truncated
+    return answer
+
+
+cdef struct Candidate:
+    double score
+    int32_t label
+
+
+cdef int best_first(const void *left, const void *right) noexcept nogil:
+    cdef const Candidate *a = <const Candidate *>left
+    cdef const Candidate *b = <const Candidate *>right
+    if a.score != b.score:
+        return 1 if a.score < b.score else -1
+    return a.label - b.label
+
+
+cdef class Kernel:
+    """The arrays of an artifact, ready to score.  Immutable, so threads may share it.
+
+    ``index`` is uint32 [slots, 2], slots a power of two: (bucket, entry) pairs at
+    ``bucket & (slots - 1)`` or the next free place; an entry is ``row << 2 | flags`` with the
+    flags 1 (the row is plain), 2 (it is scaled) or 3 (it is plain, the next one scaled); 0: empty.
+    ``rows`` is float32 [rows, labels]; ``bias``, ``thresholds``, ``slopes`` and ``intercepts`` are
+    float32 [labels]; ``parents`` is int32 [labels]; ``names`` a list of (code, name).
+    ``topiccore.artifact`` checks all of it; this class trusts it.
+    """
+
+    cdef const uint32_t[:, ::1] index
+    cdef const float[:, ::1] rows
+    cdef const float[::1] bias
+    cdef const float[::1] thresholds
+    cdef const float[::1] slopes
+    cdef const float[::1] intercepts
+    cdef const int32_t[::1] parents
+    cdef list names
+    cdef uint32_t mask
+    cdef int labels
+
+    def __init__(self, index, rows, bias, thresholds, slopes, intercepts, parents, names):
+        self.index = index
+        self.rows = rows
+        self.bias = bias
+        self.thresholds = thresholds
+        self.slopes = slopes
+        self.intercepts = intercepts
+        self.parents = parents
+        self.names = list(names)
+        self.mask = <uint32_t>(index.shape[0] - 1)
+        self.labels = len(bias)
+
+    cdef inline uint32_t find(self, uint32_t bucket) noexcept nogil:
+        # The entry of a bucket, 0 for none.
+        cdef uint32_t slot = bucket & self.mask
+        while self.index[slot, 1] != 0 and self.index[slot, 0] != bucket:
+            slot = (slot + 1) & self.mask
+        return self.index[slot, 1]
+
+    cdef bint compute_logits(self, const uint8_t *data, Py_ssize_t size,
+                             float *logits) noexcept nogil:
+        # Fills float [labels]; returns whether the query was cut.
+        cdef Tokens tokens
+        cdef uint32_t buckets[FEATURES]
+        cdef const float *plain[FEATURES]
+        cdef const float *scaled[FEATURES]
+        cdef int i, plain_count = 0, scaled_count = 0
+        cdef uint32_t entry, row
+        cdef float scale
+        tokens.text = NULL
+        tokens.ends = NULL
+        tokenize_utf8(data, size, &tokens)
+        for i in range(hash_features(&tokens, buckets)):
+            entry = self.find(buckets[i])
+            row = entry >> 2
+            if entry & PLAIN:
+                plain[plain_count] = &self.rows[row, 0]
+                plain_count += 1
+                row += 1
+            if entry & SCALED:
+                scaled[scaled_count] = &self.rows[row, 0]
+                scaled_count += 1
+        scale = <float>(1.0 / sqrt(<double>max(tokens.count, 1)))
+        sum_rows(plain, plain_count, scaled, scaled_count, scale, &self.bias[0], logits,
+                 self.labels)
+        return tokens.truncated
+
+    cdef double score_of(self, int label, float logit) noexcept nogil:
+        cdef double calibrated = (<double>self.slopes[label] * <double>logit
+                                  + <double>self.intercepts[label])
+        return 1.0 / (1.0 + exp(-calibrated))
+
+    cdef int emit(self, const float *logits, double floor, Candidate *emitted,
+                  int32_t *place) noexcept nogil:
+        # Labels at or above their threshold (or, where floor >= 0, scores at or above floor), each
+        # subtopic with its topic, best first.  ``place`` is scratch, int32 [labels].
+        cdef int label, parent, count = 0
+        cdef double score
+        for label in range(self.labels):
+            place[label] = -1
+        for label in range(self.labels):
+            if floor < 0:
+                if not logits[label] >= self.thresholds[label]:
+                    continue
+                score = self.score_of(label, logits[label])
+            else:
+                score = self.score_of(label, logits[label])
+                if not score >= floor:
+                    continue
+            place[label] = count
+            emitted[count].label = label
+            emitted[count].score = score
+            count += 1
+            parent = self.parents[label]
+            if parent < 0:
+                continue
+            if place[parent] < 0:
+                place[parent] = count
+                emitted[count].label = parent
+                emitted[count].score = self.score_of(parent, logits[parent])
+                count += 1
+            # A topic is at least as likely as its likeliest emitted subtopic.
+            if emitted[place[parent]].score < score:
+                emitted[place[parent]].score = score
+        if count > 1:
+            qsort(emitted, count, sizeof(Candidate), best_first)
+        return count
+
+    cdef Answer answer(self, const uint8_t *data, Py_ssize_t size, double floor,
+                       Py_ssize_t limit):
+        cdef float logits_stack[STACK_LABELS]
+        cdef int32_t place_stack[STACK_LABELS]
+        cdef Candidate emitted_stack[STACK_LABELS]
+        cdef float *logits = logits_stack
+        cdef int32_t *place = place_stack
+        cdef Candidate *emitted = emitted_stack
+        cdef void *scratch = NULL
+        cdef int count, i
+        cdef bint truncated
+        cdef Answer result = Answer.__new__(Answer)
+        cdef EmittedLabel label
+        if self.labels > STACK_LABELS:
+            scratch = malloc(self.labels * (sizeof(Candidate) + sizeof(float) + sizeof(int32_t)))
+            if scratch == NULL:
+                raise MemoryError
+            emitted = <Candidate *>scratch
+            logits = <float *>(emitted + self.labels)
+            place = <int32_t *>(logits + self.labels)
+        try:
+            with nogil:
+                truncated = self.compute_logits(data, size, logits)
+                count = self.emit(logits, floor, emitted, place)
+            if 0 <= limit < count:
+                count = <int>limit
+            for i in range(count):
+                label = EmittedLabel.__new__(EmittedLabel)
+                label.code, label.name = self.names[emitted[i].label]
+                label.score = emitted[i].score
+                result.append(label)
+        finally:
+            free(scratch)
+        result.truncated = truncated
+        return result
+
+    def score(self, query, double floor, Py_ssize_t limit):
+        """The ``Answer`` to one query; ``floor < 0``: the thresholds; ``limit < 0``: no limit."""
+        cdef Py_ssize_t size
+        cdef list keep = []
+        cdef const uint8_t *data = utf8_of(query, &size, keep)
+        return self.answer(data, size, floor, limit)
+
+    def score_batch(self, queries, double floor, Py_ssize_t limit):
+        """The ``Answer`` to each query, in order; errors name the position."""
+        cdef Py_ssize_t size, row
+        cdef list keep = [], answers = []
+        cdef const uint8_t *data
+        queries = list(queries)
+        for row in range(len(queries)):
+            data = utf8_at(queries, row, &size, keep)
+            answers.append(self.answer(data, size, floor, limit))
+            keep.clear()
+        return answers
+
+    def logits(self, queries):
+        """float32 [queries, labels]: the logits of all labels."""
+        cdef Py_ssize_t size, row
+        cdef list keep = []
+        cdef const uint8_t *data
+        queries = list(queries)
+        result = np.empty((len(queries), self.labels), dtype=np.float32)
+        cdef float[:, ::1] out = result
+        for row in range(len(queries)):
+            data = utf8_at(queries, row, &size, keep)
+            with nogil:
+                self.compute_logits(data, size, &out[row, 0])
+            keep.clear()
+        return result
+
+    def lookup(self, buckets):
+        """uint32 [buckets]: the index entry of each bucket, 0 where the artifact has none."""
+        cdef const uint32_t[::1] wanted = np.ascontiguousarray(buckets, dtype=np.uint32)
+        cdef Py_ssize_t i
+        result = np.zeros(len(wanted), dtype=np.uint32)
+        cdef uint32_t[::1] out = result
+        for i in range(len(wanted)):
+            out[i] = self.find(wanted[i])
+        return result

@@ -1,0 +1,280 @@
+"""The artifact: a directory with a JSON manifest and flat little-endian arrays, one ``.npy`` each.
+
+    manifest.json     format, scheme, labels, array table, training figures, data, id
+    index.npy         uint32  [slots, 2]     (bucket, row << 2 | flags) pairs, open addressing
+    rows.npy          float32 [rows, labels] label weights, one or two rows per bucket
+    bias.npy          float32 [labels]
+    thresholds.npy    float32 [labels]       logit thresholds; +inf: the label is never emitted
+    slopes.npy        float32 [labels]       calibration: score = sigmoid(slope * logit + intercept)
+    intercepts.npy    float32 [labels]
+
+The ``id`` is the SHA-256 of the manifest without it; the manifest has the SHA-256 of every array.
+Arrays are mapped, not read: all processes of a machine share one copy.  Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topiccore.errors import ArtifactError
+from topiccore.reference import PLAIN, SCALED, SCHEME
+from topiccore.taxonomy import Taxonomy, TaxonomyLabel
+
+FORMAT = "topiccore-artifact"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+ENCODING = "float32"
+ARRAYS = {
+    "index": "<u4",
+    "rows": "<f4",
+    "bias": "<f4",
+    "thresholds": "<f4",
+    "slopes": "<f4",
+    "intercepts": "<f4",
+}
+_KEYS = {
+    *("format", "format_version", "id", "scheme", "encoding"),
+    *("labels", "arrays", "training", "data"),
+}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model as flat arrays; shapes and meanings are those of the module's table."""
+
+    taxonomy: Taxonomy
+    index: NDArray[np.uint32]
+    rows: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    thresholds: NDArray[np.float32]
+    slopes: NDArray[np.float32]
+    intercepts: NDArray[np.float32]
+    training: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+    """64 hex digits; empty until the artifact is saved."""
+    path: Path | None = None
+
+
+def build_index(
+    plain: NDArray[np.uint32], scaled: NDArray[np.uint32]
+) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
+    """Lays out the rows of buckets with plain rows and of buckets with scaled rows.
+
+    Returns ``(index, plain_rows, scaled_rows)``: uint32 [slots, 2], and for each given bucket its
+    row.  ``slots`` is a power of two and at least twice the buckets, so that a search ends soon.
+    Raises ``ValueError`` when a bucket is given twice in one list.
+    """
+    for name, buckets in (("plain", plain), ("scaled", scaled)):
+        if len(np.unique(buckets)) != len(buckets):
+            raise ValueError(f"a bucket stands twice in {name}")
+    together = np.union1d(plain, scaled)
+    flags = np.where(np.isin(together, plain), PLAIN, 0)
+    flags |= np.where(np.isin(together, scaled), SCALED, 0)
+    sizes = (flags & 1) + (flags >> 1)
+    first = np.cumsum(sizes) - sizes
+    slots = 1 << max(1, (2 * len(together) - 1).bit_length())
+    keys = [0] * slots
+    entries = [0] * slots
+    for bucket, entry in zip(together.tolist(), (first << 2 | flags).tolist(), strict=True):
+        slot = bucket & (slots - 1)
+        while entries[slot]:
+            slot = (slot + 1) & (slots - 1)
+        keys[slot], entries[slot] = bucket, entry
+    index = np.stack([np.array(keys, np.uint32), np.array(entries, np.uint32)], axis=1)
+    plain_rows = first[np.searchsorted(together, plain)]
+    place = np.searchsorted(together, scaled)
+    return index, plain_rows, first[place] + (flags[place] & PLAIN)
+
+
+def save(artifact: Artifact, path: Path | str, *, overwrite: bool = False) -> str:
+    """Writes an artifact directory, whole or not at all, and returns its id.
+
+    Raises ``ArtifactError`` when the arrays do not fit together, or when ``path`` exists and
+    ``overwrite`` is false or it holds something other than an artifact.
+    """
+    path = Path(path)
+    if path.exists() and not (overwrite and (path / MANIFEST).is_file()):
+        raise ArtifactError(f"{path}: exists" + (" and is no artifact" if overwrite else ""))
+    arrays = {
+        name: np.ascontiguousarray(getattr(artifact, name), dtype=dtype)
+        for name, dtype in ARRAYS.items()
+    }
+    _check_arrays(arrays, len(artifact.taxonomy), path)
+    if not np.isfinite(arrays["rows"]).all():
+        raise ArtifactError(f"{path}: rows are not all finite")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    try:
+        table = {}
+        for name, values in arrays.items():
+            np.save(folder / f"{name}.npy", values, allow_pickle=False)
+            table[name] = {
+                "file": f"{name}.npy",
+                "dtype": ARRAYS[name],
+                "shape": list(values.shape),
+                "bytes": (folder / f"{name}.npy").stat().st_size,
+                "sha256": _sha256(folder / f"{name}.npy"),
+            }
+        manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "scheme": SCHEME,
+            "encoding": ENCODING,
+            "labels": [
+                {"code": x.code, "name": x.name, "topic": x.topic, "scope": x.scope}
+                for x in artifact.taxonomy
+            ],
+            "arrays": table,
+            "training": dict(artifact.training),
+            "data": dict(artifact.data),
+        }
+        manifest["id"] = _manifest_id(manifest)
+        (folder / MANIFEST).write_text(
+            json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        folder.chmod(0o755)
+        _move_into_place(folder, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return str(manifest["id"])
+
+
+def _move_into_place(folder: Path, path: Path) -> None:
+    if not path.exists():
+        os.rename(folder, path)
+        return
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-"))
+    os.rename(path, old / "replaced")
+    os.rename(folder, path)
+    shutil.rmtree(old)
+
+
+def load(path: Path | str, *, verify: bool = True) -> Artifact:
+    """Maps an artifact directory after every check; ``verify=False`` skips only the checksums.
+
+    Raises ``ArtifactError`` that names the file and what is wrong with it.
+    """
+    if sys.byteorder != "little":  # pragma: no cover
+        raise ArtifactError("artifacts are little-endian; this machine is not")
+    path = Path(path)
+    manifest = _read_manifest(path)
+    try:
+        taxonomy = Taxonomy([TaxonomyLabel(**label) for label in manifest["labels"]])
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{path / MANIFEST}: labels: {error}") from error
+    table = manifest["arrays"]
+    if not isinstance(table, dict) or set(table) != set(ARRAYS):
+        raise ArtifactError(f"{path / MANIFEST}: arrays are not {', '.join(ARRAYS)}")
+    arrays = {name: _map_array(path, name, table[name], verify) for name in ARRAYS}
+    _check_arrays(arrays, len(taxonomy), path)
+    return Artifact(
+        taxonomy=taxonomy,
+        training=manifest["training"],
+        data=manifest["data"],
+        id=manifest["id"],
+        path=path.absolute(),
+        **arrays,
+    )
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / MANIFEST
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ArtifactError(f"{file}: {error.strerror}; is {path} an artifact?") from error
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{file}: not UTF-8: {error}") from error
+    try:
+        manifest = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{file}: not JSON: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ArtifactError(f"{file}: not the manifest of a topiccore artifact")
+    for key, known in (
+        ("format_version", FORMAT_VERSION),
+        ("scheme", SCHEME),
+        ("encoding", ENCODING),
+    ):
+        if manifest.get(key) != known:
+            raise ArtifactError(
+                f"{file}: {key} is {manifest.get(key)!r}; this topiccore reads {known!r}"
+            )
+    if set(manifest) != _KEYS:
+        odd = ", ".join(sorted(set(manifest) ^ _KEYS))
+        raise ArtifactError(f"{file}: missing or unknown keys: {odd}")
+    if manifest["id"] != _manifest_id(manifest):
+        raise ArtifactError(f"{file}: edited: its content does not have the id it states")
+    return manifest
+
+
+def _manifest_id(manifest: dict[str, Any]) -> str:
+    content = {key: value for key, value in manifest.items() if key != "id"}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _map_array(path: Path, name: str, entry: Any, verify: bool) -> NDArray[Any]:
+    file = path / f"{name}.npy"
+    if not isinstance(entry, dict) or entry.get("file") != file.name:
+        raise ArtifactError(f"{path / MANIFEST}: arrays.{name}.file is not {file.name!r}")
+    try:
+        size = file.stat().st_size
+        if size != entry.get("bytes"):
+            raise ArtifactError(f"{file}: {size} bytes, the manifest says {entry.get('bytes')}")
+        if verify and _sha256(file) != entry.get("sha256"):
+            raise ArtifactError(f"{file}: its SHA-256 is not the one in the manifest")
+        values = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{file}: {error}") from error
+    found = {"dtype": values.dtype.str, "shape": list(values.shape)}
+    for key, value in found.items():
+        if value != entry.get(key) or found["dtype"] != ARRAYS[name]:
+            raise ArtifactError(f"{file}: {key} is {value}, expected {entry.get(key)}")
+    if not values.flags.c_contiguous:
+        raise ArtifactError(f"{file}: not in C order")
+    return np.asarray(values)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _check_arrays(arrays: Mapping[str, NDArray[Any]], labels: int, path: Path) -> None:
+    index, rows = arrays["index"], arrays["rows"]
+    if rows.ndim != 2 or rows.shape[0] < 1 or rows.shape[1] != labels:
+        raise ArtifactError(f"{path / 'rows.npy'}: shape {rows.shape} for {labels} labels")
+    for name in ("bias", "thresholds", "slopes", "intercepts"):
+        values = arrays[name]
+        if values.shape != (labels,):
+            raise ArtifactError(f"{path / name}.npy: shape {values.shape} for {labels} labels")
+        good = ~np.isnan(values) if name == "thresholds" else np.isfinite(values)
+        if name == "slopes":
+            good &= values > 0
+        if not good.all():
+            place = int(np.argmin(good))
+            raise ArtifactError(f"{path / name}.npy: value {values[place]} at {place}")
+    slots = len(index)
+    if index.ndim != 2 or index.shape[1] != 2 or slots < 2 or slots & (slots - 1):
+        raise ArtifactError(f"{path / 'index.npy'}: shape {index.shape} is no index")
+    entries = index[:, 1][index[:, 1] != 0]
+    if len(entries) == slots:
+        raise ArtifactError(f"{path / 'index.npy'}: no empty slot")
+    sizes = (entries & PLAIN) + ((entries & SCALED) >> 1)
+    ends = (entries >> 2).astype(np.int64) + sizes
+    if not sizes.all() or sizes.sum() != len(rows) or ends.max(initial=0) > len(rows):
+        raise ArtifactError(f"{path / 'index.npy'}: its rows are not those of rows.npy")

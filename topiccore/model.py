@@ -1,0 +1,206 @@
+"""``TopicModel``: what users of a loaded artifact call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topiccore import artifact as artifact_module
+from topiccore._scoring import Answer, Kernel, features, tokenize
+from topiccore.artifact import Artifact
+from topiccore.errors import ArtifactError
+from topiccore.reference import scale, split_entry
+from topiccore.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureShare:
+    """One feature's part in a logit; ``text`` is a token or two neighbours with a blank."""
+
+    text: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a label has its score: ``logit`` is ``bias`` plus the shares of all features."""
+
+    code: str
+    name: str
+    score: float
+    logit: float
+    threshold: float
+    bias: float
+    shares: tuple[FeatureShare, ...]
+    unknown: tuple[str, ...]
+    """The tokens of the query that the model has no row for."""
+
+
+class TopicModel:
+    """A loaded artifact, ready to score.  Immutable: threads may share it.
+
+    It pickles as the path and id of its artifact, so that other processes map the same files.
+    """
+
+    def __init__(self, artifact: Artifact):
+        self._artifact = artifact
+        self._kernel = Kernel(
+            artifact.index,
+            artifact.rows,
+            artifact.bias,
+            artifact.thresholds,
+            artifact.slopes,
+            artifact.intercepts,
+            artifact.taxonomy.parents,
+            [(label.code, label.name) for label in artifact.taxonomy],
+        )
+
+    @property
+    def id(self) -> str:
+        """The artifact's id, 64 hex digits."""
+        return self._artifact.id
+
+    @property
+    def artifact(self) -> Artifact:
+        return self._artifact
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The labels, in the order of ``logits``."""
+        return self._artifact.taxonomy
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The figures of the training run that made the artifact."""
+        return dict(self._artifact.training)
+
+    def score(
+        self,
+        query: str | bytes,
+        *,
+        min_score: float | None = None,
+        max_labels: int | None = None,
+    ) -> Answer:
+        """The labels a query is about, best first: a list of ``EmittedLabel``.
+
+        Args:
+            query: text, or UTF-8 bytes (bytes that are not UTF-8 separate tokens).
+            min_score: emit the labels whose score reaches this, in [0, 1], instead of those that
+                reach their own thresholds.
+            max_labels: return only so many of the best, 0 or more.
+
+        The answer's ``truncated`` is true when the query has more than ``MAX_TOKENS`` tokens, of
+        which only the first were scored.  Raises ``QueryTypeError``, ``QueryTooLongError`` (above
+        ``MAX_QUERY_BYTES``), and ``ValueError`` for an argument out of range.
+        """
+        if min_score is None and max_labels is None:
+            return self._kernel.score(query, -1.0, -1)
+        return self._kernel.score(query, *_checked(min_score, max_labels))
+
+    def score_batch(
+        self,
+        queries: Iterable[str | bytes],
+        *,
+        min_score: float | None = None,
+        max_labels: int | None = None,
+    ) -> list[Answer]:
+        """``score`` for each query, in order; errors name the position of the query."""
+        _refuse_single(queries)
+        return self._kernel.score_batch(queries, *_checked(min_score, max_labels))
+
+    def logits(self, queries: Iterable[str | bytes]) -> NDArray[np.float32]:
+        """float32 [queries, labels]: the logit of every label of the taxonomy for each query."""
+        _refuse_single(queries)
+        return self._kernel.logits(queries)
+
+    def explain(self, query: str | bytes, codes: Iterable[str] | None = None) -> list[Explanation]:
+        """Bias and each feature's share of the logit, for given labels or for the emitted ones.
+
+        Raises ``KeyError`` for a code that the taxonomy does not have, else as ``score``.
+        """
+        answer = self.score(query)
+        tokens, _ = tokenize(query)
+        texts = tokens + [f"{a} {b}" for a, b in zip(tokens, tokens[1:], strict=False)]
+        entries = self._kernel.lookup(features([query])[1]).tolist()
+        value = float(scale(len(tokens)))
+        logits = self._kernel.logits([query])[0]
+        emitted = {label.code: label.score for label in answer}
+        unknown = tuple(token for token, entry in zip(tokens, entries, strict=False) if not entry)
+        explanations = []
+        for code in emitted if codes is None else codes:
+            place = self.taxonomy.index_of(code)
+            weights = self._artifact.rows[:, place]
+            shares = []
+            for text, entry in zip(texts, entries, strict=True):
+                plain, scaled = split_entry(entry)
+                if entry:
+                    share = 0.0 if plain is None else float(weights[plain])
+                    share += 0.0 if scaled is None else value * float(weights[scaled])
+                    shares.append(FeatureShare(text, share))
+            shares.sort(key=lambda share: -abs(share.share))
+            explanations.append(
+                Explanation(
+                    code=code,
+                    name=self.taxonomy[place].name,
+                    score=emitted.get(code, self._calibrated(place, float(logits[place]))),
+                    logit=float(logits[place]),
+                    threshold=float(self._artifact.thresholds[place]),
+                    bias=float(self._artifact.bias[place]),
+                    shares=tuple(shares),
+                    unknown=unknown,
+                )
+            )
+        return explanations
+
+    def _calibrated(self, place: int, logit: float) -> float:
+        slope = float(self._artifact.slopes[place])
+        return 1.0 / (1.0 + math.exp(-(slope * logit + float(self._artifact.intercepts[place]))))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._artifact.path is None:
+            raise TypeError("only a model that was loaded from a path can be pickled")
+        return _load_same, (str(self._artifact.path), self.id)
+
+    def __repr__(self) -> str:
+        return (
+            f"<TopicModel {self.id[:12]}: {len(self.taxonomy)} labels, "
+            f"{len(self._artifact.rows)} rows>"
+        )
+
+
+def load(path: Path | str, *, verify: bool = True) -> TopicModel:
+    """The model of an artifact directory; ``verify=False`` skips only its checksums.
+
+    Raises ``ArtifactError`` when the artifact is missing, truncated, edited, foreign or of another
+    format, naming the file and what is wrong.
+    """
+    return TopicModel(artifact_module.load(path, verify=verify))
+
+
+def _load_same(path: str, identity: str) -> TopicModel:
+    model = load(path, verify=False)
+    if model.id != identity:
+        raise ArtifactError(f"{path}: holds {model.id[:12]} now, not {identity[:12]}")
+    return model
+
+
+def _checked(min_score: float | None, max_labels: int | None) -> tuple[float, int]:
+    if min_score is not None and not 0 <= min_score <= 1:
+        raise ValueError(f"min_score is {min_score}, not in [0, 1]")
+    if max_labels is not None and max_labels < 0:
+        raise ValueError(f"max_labels is {max_labels}, below 0")
+    return (
+        -1.0 if min_score is None else float(min_score),
+        -1 if max_labels is None else int(max_labels),
+    )
+
+
+def _refuse_single(queries: object) -> None:
+    if isinstance(queries, (str, bytes)):
+        raise TypeError("queries is one query; give a list of queries, or use score")

@@ -1,0 +1,192 @@
+"""The scoring rules in slow plain Python: the readable specification and the oracle of the tests.
+
+``topiccore._scoring`` computes the same in compiled code.  Whatever is changed in one is changed
+in the other, and a change to the tokenizer, the hash or the index is a new ``SCHEME``.
+
+Unicode: the scheme is pinned to Unicode 14.0.  This module asks the running Python's
+``unicodedata``, which for every code point assigned in 14.0 gives the same answer from 3.11 on
+(the compiled table knows the others as unassigned: separators).
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from topiccore.artifact import Artifact
+
+SCHEME = "fold14-fnv1a-fmix64-1"
+MAX_TOKENS = 256
+MAX_QUERY_BYTES = 1 << 20
+
+_MASK = (1 << 64) - 1
+_SOLO_RANGES = (
+    (0x3040, 0x30FF),  # Hiragana, Katakana
+    (0x3400, 0x4DBF),  # Han, extension A
+    (0x4E00, 0x9FFF),  # Han
+    (0x20000, 0x3FFFF),  # Han, later extensions
+)
+_VARIATION_SELECTORS = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
+
+
+def _within(character: str, ranges: tuple[tuple[int, int], ...]) -> bool:
+    return any(first <= ord(character) <= last for first, last in ranges)
+
+
+@lru_cache(maxsize=1 << 16)
+def fold_character(character: str) -> str:
+    """What one character becomes before hashing; a blank stands for a token boundary.
+
+    Compatibility decomposition and case folding until nothing changes, then, per character:
+    letters, numbers and spacing marks stay; combining marks (accents), format characters and
+    variation selectors vanish; ideographs, kana and symbols such as emoji are tokens of their
+    own; everything else separates.  Because marks vanish, no context is needed, and composed and
+    decomposed spellings are the same.
+    """
+    if unicodedata.category(character) in ("Cn", "Co", "Cs") or character == "\ufffd":
+        return " "
+    folded = character
+    while (step := unicodedata.normalize("NFKD", folded).casefold()) != folded:
+        folded = step
+    return "".join(map(_classify, folded))
+
+
+def _classify(character: str) -> str:
+    category = unicodedata.category(character)
+    if (
+        unicodedata.combining(character)
+        or category == "Cf"
+        or _within(character, _VARIATION_SELECTORS)
+    ):
+        return ""
+    if category == "So" or _within(character, _SOLO_RANGES):
+        return f" {character} "
+    if category[0] in "LNM":
+        return character
+    return " "
+
+
+def decode(query: str | bytes) -> str:
+    """The query as text; bytes that are not UTF-8 become U+FFFD, which separates tokens."""
+    return query if isinstance(query, str) else query.decode("utf-8", "replace")
+
+
+def tokenize(query: str | bytes) -> list[str]:
+    """All tokens of a query, folded, in order (no limit)."""
+    return "".join(map(fold_character, decode(query))).split()
+
+
+def mix(value: int) -> int:
+    """The finalizer of MurmurHash3 (Appleby, public domain): 64 bits to 64 bits."""
+    value ^= value >> 33
+    value = value * 0xFF51AFD7ED558CCD & _MASK
+    value ^= value >> 33
+    value = value * 0xC4CEB9FE1A85EC53 & _MASK
+    return value ^ value >> 33
+
+
+def hash_bytes(data: bytes) -> int:
+    """FNV-1a over the bytes (Fowler, Noll, Vo), finished by ``mix``: 64 bits."""
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001B3 & _MASK
+    return mix(value)
+
+
+def hash_bigram(first: int, second: int) -> int:
+    """The hash of two neighbouring tokens from theirs; order counts."""
+    return mix((first * 0x9E3779B97F4A7C15 + second) & _MASK)
+
+
+def features(query: str | bytes) -> list[tuple[str, int]]:
+    """Each feature of a query as (text, bucket): its tokens in order, then neighbours in pairs.
+
+    A bucket is the upper half of a feature's hash: 32 bits.  Only the first ``MAX_TOKENS`` tokens
+    count.
+    """
+    tokens = tokenize(query)[:MAX_TOKENS]
+    hashes = [hash_bytes(token.encode()) for token in tokens]
+    found = [(token, value >> 32) for token, value in zip(tokens, hashes, strict=True)]
+    for i in range(len(tokens) - 1):
+        found.append((f"{tokens[i]} {tokens[i + 1]}", hash_bigram(hashes[i], hashes[i + 1]) >> 32))
+    return found
+
+
+PLAIN, SCALED = 1, 2
+"""Flags of an index entry ``row << 2 | flags``: what kind of rows stand at ``row``."""
+
+
+def find_rows(index: NDArray[np.uint32], bucket: int) -> tuple[int | None, int | None]:
+    """The (plain, scaled) rows of a bucket in an open-addressing index with linear probing.
+
+    A plain row is added as it is, a scaled one times ``scale``; where a bucket has both, the
+    scaled row stands behind the plain one.
+    """
+    slot = bucket & (len(index) - 1)
+    while index[slot, 1] and index[slot, 0] != bucket:
+        slot = (slot + 1) & (len(index) - 1)
+    return split_entry(int(index[slot, 1]))
+
+
+def split_entry(entry: int) -> tuple[int | None, int | None]:
+    """The (plain, scaled) rows that an index entry names."""
+    row = entry >> 2
+    plain = row if entry & PLAIN else None
+    scaled = row + (entry & PLAIN) if entry & SCALED else None
+    return plain, scaled
+
+
+def scale(tokens: int) -> np.float32:
+    """What scaled rows are multiplied by in a query with that many tokens: 1/sqrt(tokens)."""
+    return np.float32(1.0 / math.sqrt(max(tokens, 1)))
+
+
+def logits(artifact: Artifact, query: str | bytes) -> NDArray[np.float32]:
+    """float32 [labels]: bias + sum of plain rows + scale * sum of scaled rows.
+
+    Both sums are made in the order of the query's features.
+    """
+    sums = np.zeros((2, len(artifact.bias)), dtype=np.float32)
+    for _, bucket in features(query):
+        for kind, row in enumerate(find_rows(artifact.index, bucket)):
+            if row is not None:
+                sums[kind] += artifact.rows[row]
+    tokens = min(len(tokenize(query)), MAX_TOKENS)
+    return np.asarray((artifact.bias + sums[0]) + scale(tokens) * sums[1], dtype=np.float32)
+
+
+def score(
+    artifact: Artifact, query: str | bytes, min_score: float | None = None
+) -> list[tuple[str, float]]:
+    """The emitted labels as (code, score), best first.
+
+    A label is emitted when its logit reaches its threshold (with ``min_score``: when its score
+    reaches that); a subtopic brings its topic, whose score is at least the subtopic's.
+    """
+    values = logits(artifact, query)
+    scores = [
+        1.0 / (1.0 + math.exp(-(float(slope) * float(logit) + float(intercept))))
+        for logit, slope, intercept in zip(
+            values, artifact.slopes, artifact.intercepts, strict=True
+        )
+    ]
+    emitted: dict[int, float] = {}
+    for label, parent in enumerate(artifact.taxonomy.parents.tolist()):
+        reached = (
+            values[label] >= artifact.thresholds[label]
+            if min_score is None
+            else scores[label] >= min_score
+        )
+        if reached:
+            emitted[label] = max(scores[label], emitted.get(label, 0.0))
+            if parent >= 0:
+                brought = emitted.get(parent, scores[parent])
+                emitted[parent] = max(brought, scores[label])
+    ranked = sorted(emitted.items(), key=lambda item: (-item[1], item[0]))
+    return [(artifact.taxonomy[label].code, value) for label, value in ranked]

@@ -1,0 +1,1 @@
+"""From query collections and labels to an artifact that ``topiccore`` serves."""

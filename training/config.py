@@ -1,0 +1,149 @@
+"""The settings of a training run: one TOML file, checked."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from training.errors import ConfigError
+
+HERE = Path(__file__).resolve().parent
+DEFAULT = HERE / "default.toml"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Files, relative to the configuration file."""
+
+    taxonomy: str
+    train: str
+    test: str
+
+
+@dataclass(frozen=True)
+class VectorsConfig:
+    """gensim Word2Vec, trained on the pool and the training queries."""
+
+    dimensions: int
+    window: int
+    epochs: int
+    negative: int
+    min_count: int
+    scale: float
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """The multi-label logistic regression and its features."""
+
+    min_count_words: int
+    min_count_bigrams: int
+    epochs: int
+    batch: int
+    learning_rate: float
+    vector_learning_rate: float
+    l2: float
+    smoothing: float
+
+
+@dataclass(frozen=True)
+class ThresholdsConfig:
+    """How thresholds are chosen on out-of-fold scores of the training queries."""
+
+    folds: int
+    precision: float
+    min_emitted: int
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings; ``seed`` fixes every random choice."""
+
+    seed: int
+    data: DataConfig
+    vectors: VectorsConfig
+    student: StudentConfig
+    thresholds: ThresholdsConfig
+    folder: Path = field(default=HERE, metadata={"setting": False})
+
+    def path(self, name: str) -> Path:
+        """The file of a ``[data]`` setting."""
+        return self.folder / str(getattr(self.data, name))
+
+    def section(self, name: str) -> dict[str, Any]:
+        """A section's settings as a dictionary."""
+        return asdict(getattr(self, name))
+
+
+# Lower bounds (inclusive) and upper bounds (inclusive), by "section.setting".
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**32 - 1),
+    "vectors.dimensions": (1, 1000),
+    "vectors.window": (1, 100),
+    "vectors.epochs": (1, 1000),
+    "vectors.negative": (1, 100),
+    "vectors.min_count": (1, 10**6),
+    "vectors.scale": (1e-3, 1e3),
+    "student.min_count_words": (1, 10**6),
+    "student.min_count_bigrams": (1, 10**6),
+    "student.epochs": (1, 1000),
+    "student.batch": (1, 10**6),
+    "student.learning_rate": (1e-6, 100),
+    "student.vector_learning_rate": (1e-6, 100),
+    "student.l2": (0, 1e3),
+    "student.smoothing": (0, 0.49),
+    "thresholds.folds": (2, 100),
+    "thresholds.precision": (0.01, 0.9999),
+    "thresholds.min_emitted": (1, 10**6),
+}
+
+
+def read_config(path: Path) -> Config:
+    """Reads a TOML file; raises ``ConfigError`` naming the setting that is missing or wrong."""
+    try:
+        with path.open("rb") as stream:
+            raw = tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    config: Config = _build(Config, raw, str(path), "")
+    return Config(**{**_shallow(config), "folder": path.resolve().parent})
+
+
+def _shallow(config: Config) -> dict[str, Any]:
+    return {item.name: getattr(config, item.name) for item in fields(config)}
+
+
+def _build(kind: Any, raw: Mapping[str, Any], path: str, prefix: str) -> Any:
+    hints = get_type_hints(kind)
+    names = [item.name for item in fields(kind) if item.metadata.get("setting", True)]
+    for name in raw:
+        if name not in names:
+            raise ConfigError(f"{path}: unknown setting {prefix}{name}")
+    values = {}
+    for name in names:
+        place = prefix + name
+        if name not in raw:
+            raise ConfigError(f"{path}: setting {place} is missing")
+        value = raw[name]
+        if is_dataclass(hints[name]):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{path}: {place} is not a section")
+            values[name] = _build(hints[name], value, path, f"{place}.")
+        else:
+            values[name] = _value(value, hints[name], f"{path}: {place}", RANGES.get(place))
+    return kind(**values)
+
+
+def _value(value: Any, kind: type, place: str, bounds: tuple[float, float] | None) -> Any:
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{place} is {value!r}, not {kind.__name__}")
+    if bounds and not bounds[0] <= value <= bounds[1]:
+        raise ConfigError(f"{place} is {value}, not between {bounds[0]:g} and {bounds[1]:g}")
+    return value

@@ -1,0 +1,117 @@
+"""Labelled queries: ids and label codes in a file, texts from the collections, both checked."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topiccore.taxonomy import Taxonomy
+from training.collections import text_sum
+from training.errors import DataError
+
+HEADER = ["id", "sha256_8", "count", "labels"]
+NO_LABEL = "-"
+
+
+@dataclass(frozen=True)
+class LabelledQueries:
+    """Queries with their gold sets.
+
+    ``gold`` is bool [queries, labels], a subtopic's topic included; ``counts`` is int64 [queries],
+    how often each text was logged.
+    """
+
+    ids: list[str]
+    texts: list[str]
+    counts: NDArray[np.int64]
+    gold: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def read_labels(path: Path, queries: Mapping[str, str], taxonomy: Taxonomy) -> LabelledQueries:
+    """Reads a tab-separated labels file and takes the texts from ``queries``, by id.
+
+    Raises ``DataError`` that names the line when a column is missing, an id is unknown or appears
+    twice, a checksum is not that of the text, a count is no number or a label is not in the
+    taxonomy.
+    """
+    ids: list[str] = []
+    texts: list[str] = []
+    counts: list[int] = []
+    codes: list[list[str]] = []
+    seen: dict[str, int] = {}
+    for number, row in _rows(path):
+        if len(row) != len(HEADER):
+            raise DataError(f"{path}:{number}: {len(row)} columns, expected {len(HEADER)}")
+        identity, checksum, count, labels = row
+        if identity in seen:
+            raise DataError(f"{path}:{number}: id {identity} stands in line {seen[identity]} too")
+        seen[identity] = number
+        if identity not in queries:
+            raise DataError(f"{path}:{number}: id {identity} is in no collection")
+        if text_sum(queries[identity]) != checksum:
+            raise DataError(
+                f"{path}:{number}: id {identity} has checksum {checksum}, the collection's text "
+                f"has {text_sum(queries[identity])}"
+            )
+        if not count.isdecimal() or int(count) < 1:
+            raise DataError(f"{path}:{number}: count {count!r} is not a number above 0")
+        ids.append(identity)
+        texts.append(queries[identity])
+        counts.append(int(count))
+        codes.append(_codes(labels, taxonomy, f"{path}:{number}"))
+    if not ids:
+        raise DataError(f"{path}: no labelled query")
+    return LabelledQueries(ids, texts, np.array(counts), gold_sets(codes, taxonomy))
+
+
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: {error}") from error
+    if not rows or rows[0] != HEADER:
+        raise DataError(f"{path}:1: the header is not {' '.join(HEADER)}")
+    return list(enumerate(rows[1:], start=2))
+
+
+def _codes(labels: str, taxonomy: Taxonomy, place: str) -> list[str]:
+    codes = labels.split()
+    if codes == [NO_LABEL]:
+        return []
+    for code in codes:
+        if code not in taxonomy:
+            raise DataError(f"{place}: label {code!r} is not in the taxonomy")
+    if not codes:
+        raise DataError(f"{place}: no label ({NO_LABEL!r} says that none is right)")
+    return codes
+
+
+def gold_sets(codes: list[list[str]], taxonomy: Taxonomy) -> NDArray[np.bool_]:
+    """bool [queries, labels] from label codes; a subtopic's topic is set with it."""
+    gold = np.zeros((len(codes), len(taxonomy)), dtype=bool)
+    for row, labels in enumerate(codes):
+        for code in labels:
+            place = taxonomy.index_of(code)
+            gold[row, place] = True
+            if taxonomy.parents[place] >= 0:
+                gold[row, taxonomy.parents[place]] = True
+    return gold
+
+
+def refuse_leakage(train: LabelledQueries, test: LabelledQueries) -> None:
+    """Raises ``DataError`` when a text is in both sets."""
+    train_ids = dict(zip(train.texts, train.ids, strict=True))
+    for text, identity in zip(test.texts, test.ids, strict=True):
+        if text in train_ids:
+            raise DataError(
+                f"test query {identity} has the same text as training query {train_ids[text]}"
+            )

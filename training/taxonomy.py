@@ -1,0 +1,45 @@
+"""Reading a taxonomy file."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from topiccore.taxonomy import Taxonomy, TaxonomyLabel
+from training.errors import DataError
+
+HEADER = ["code", "topic", "subtopic", "scope"]
+
+
+def read_taxonomy(path: Path) -> Taxonomy:
+    """A tab-separated file with the columns code, topic, subtopic, scope.
+
+    A row without a subtopic is a topic; the rows of its subtopics carry its name and follow it.
+    Raises ``DataError`` that names the line.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: {error}") from error
+    if not rows or rows[0] != HEADER:
+        raise DataError(f"{path}:1: the header is not {' '.join(HEADER)}")
+    labels = []
+    topic_codes: dict[str, str] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(HEADER):
+            raise DataError(f"{path}:{number}: {len(row)} columns, expected {len(HEADER)}")
+        code, topic, subtopic, scope = row
+        if not code or not topic:
+            raise DataError(f"{path}:{number}: empty code or topic")
+        if not subtopic:
+            topic_codes[topic] = code
+            labels.append(TaxonomyLabel(code, topic, None, scope))
+        elif topic in topic_codes:
+            labels.append(TaxonomyLabel(code, subtopic, topic_codes[topic], scope))
+        else:
+            raise DataError(f"{path}:{number}: the topic {topic!r} has no row before this one")
+    try:
+        return Taxonomy(labels)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
