@@ -66,6 +66,7 @@ def text_sum(text: str) -> str:
 
 
 def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, 64 hex digits; raises ``CollectionError`` when it cannot be read."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -88,8 +88,10 @@ def _codes(labels: str, taxonomy: Taxonomy, place: str) -> list[str]:
     if codes == [NO_LABEL]:
         return []
     for code in codes:
-        if code not in taxonomy:
-            raise DataError(f"{place}: label {code!r} is not in the taxonomy")
+        try:
+            taxonomy.index_of(code)
+        except KeyError:
+            raise DataError(f"{place}: label {code!r} is not in the taxonomy") from None
     if not codes:
         raise DataError(f"{place}: no label ({NO_LABEL!r} says that none is right)")
     return codes

@@ -103,12 +103,12 @@ class MultiLabelLogisticRegression(ClassifierMixin, BaseEstimator):  # type: ign
 
     def predict(self, X: sp.csr_matrix) -> NDArray[np.int64]:  # noqa: N803
         """1 where a logit is at least 0, int64 [queries, labels]."""
-        return (self.decision_function(X) >= 0).astype(np.int64)
+        return np.asarray(self.decision_function(X) >= 0, dtype=np.int64)
 
 
 def sigmoid(logits: NDArray[np.floating[Any]]) -> NDArray[Any]:
     """1 / (1 + exp(-logits)), same dtype, without overflow warnings."""
-    return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))))
 
 
 class _Adagrad:
