@@ -1,4 +1,4 @@
-"""Fixtures of all tests: a small taxonomy and artifacts with made-up weights; nothing is trained."""
+"""Fixtures of all tests: a small taxonomy, artifacts with made-up weights; nothing is trained."""
 
 from collections.abc import Callable
 from pathlib import Path

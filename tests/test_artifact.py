@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import mmap
 import os
 import shutil
 import stat
@@ -20,12 +21,12 @@ from topiccore import ArtifactError, Taxonomy, TaxonomyLabel, TopicModel, refere
 from topiccore import artifact as artifact_module
 from topiccore.artifact import ARRAYS, Artifact, build_index, load, save
 
-GOLDEN_ID = "?"
+GOLDEN_ID = "1f46997bdfaf43670f61add6f4f704b5eba444c65ca62905dba42f63093d2c8a"
 LABEL_ARRAYS = ["bias", "thresholds", "slopes", "intercepts"]
 
 
 def manifest_id(manifest: dict[str, Any]) -> str:
-    """The id as the format states it, written a second time: SHA-256 of the rest of the manifest."""
+    """The id as the format states it, written a second time: SHA-256 of the manifest's rest."""
     rest = {key: value for key, value in manifest.items() if key != "id"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
@@ -66,8 +67,8 @@ def copied(artifact_path: Path, tmp_path: Path) -> Path:
     return shutil.copytree(artifact_path, tmp_path / "copied")
 
 
-def refused(path: Path, file: str, *, match: str = "") -> None:
-    """Loading fails with an error that names the file and says what ``match`` says."""
+def refused(path: Path, file: str, *, match: str | None = None) -> None:
+    """Loading fails with an error that names the file and says what ``match`` says, if given."""
     with pytest.raises(ArtifactError, match=match) as caught:
         load(path)
     assert str(path / file) in str(caught.value)
@@ -88,7 +89,7 @@ def test_round_trip(artifact, artifact_path):
 
 
 def test_golden_id(artifact_path):
-    # Another id means that the format, NumPy's .npy or the fixture has changed.
+    # Another id means that the format or the fixture has changed.
     assert load(artifact_path).id == GOLDEN_ID
 
 
@@ -137,7 +138,8 @@ def test_arrays_are_mapped_and_read_only(artifact_path):
     loaded = load(artifact_path)
     for name in ARRAYS:
         values = getattr(loaded, name)
-        assert isinstance(values.base, np.memmap)
+        assert isinstance(values.base, mmap.mmap)
+        assert np.array_equal(np.load(artifact_path / f"{name}.npy"), values)
         assert values.flags.c_contiguous
         with pytest.raises(ValueError, match="read-only"):
             values[0] = 0
@@ -325,7 +327,7 @@ def test_foreign_manifest(copied, content, match):
 def test_deep_json_inside_the_manifest(copied):
     # Somewhere near the limit it can be read, but perhaps not written again for its id.
     file = copied / "manifest.json"
-    manifest = json.loads(file.read_text("utf-8")) | {"training": "here"}
+    manifest = json.loads(file.read_text("utf-8")) | {"training": {"deep": "here"}}
     text = json.dumps(manifest)
     for depth in [100, *range(800, 1010), 10_000]:
         file.write_text(text.replace('"here"', "[" * depth + "]" * depth), "utf-8")
@@ -405,7 +407,6 @@ def test_forged_labels(copied, labels):
     refused(copied, "manifest.json", match="labels: ")
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the types inside a label are not checked")
 @pytest.mark.parametrize(
     "change", [{"code": 5}, {"code": None}, {"name": 5}, {"name": None}, {"scope": 5}]
 )
@@ -414,7 +415,6 @@ def test_forged_label_with_wrong_types(copied, change):
     refused(copied, "manifest.json", match="labels")
 
 
-@pytest.mark.xfail(strict=True, reason="bug: training and data may be anything")
 @pytest.mark.parametrize("key", ["training", "data"])
 @pytest.mark.parametrize("value", [None, 5, "text", [1]])
 def test_forged_figures(copied, key, value):
@@ -486,11 +486,11 @@ def test_other_number_of_rows_than_the_index_has(copied, rows):
 @pytest.mark.parametrize("name", ARRAYS)
 @pytest.mark.parametrize("dtype", ["<f8", "<f2", "<i4", "<u8", ">f4", ">u4", "|S4", "<c8", "|b1"])
 def test_wrong_dtype(copied, artifact, name, dtype):
-    forge(copied, {name: np.abs(getattr(artifact, name)).astype(dtype)})
+    with np.errstate(all="ignore"):  # 2**16 is no half, infinity is no integer
+        forge(copied, {name: np.abs(getattr(artifact, name)).astype(dtype)})
     refused(copied, f"{name}.npy", match="dtype")
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the message is 'dtype is <f8, expected <f8'")
 def test_wrong_dtype_tells_the_right_one(copied, artifact):
     forge(copied, {"bias": artifact.bias.astype("<f8")})
     refused(copied, "bias.npy", match="dtype is <f8, expected <f4")
@@ -499,13 +499,13 @@ def test_wrong_dtype_tells_the_right_one(copied, artifact):
 @pytest.mark.parametrize("name", ARRAYS)
 def test_object_array_is_not_unpickled(copied, name):
     forge(copied, {name: npy(np.array([Trap()], dtype=object), allow_pickle=True)})
-    refused(copied, f"{name}.npy", match="Python objects|allow_pickle")
+    refused(copied, f"{name}.npy", match=r"dtype|no \.npy")
 
 
 @pytest.mark.parametrize("name", ARRAYS)
 def test_bare_pickle_is_not_unpickled(copied, name):
     forge(copied, {name: b"cbuiltins\nexit\n(tR."})
-    refused(copied, f"{name}.npy", match="pickle")
+    refused(copied, f"{name}.npy", match=r"no \.npy")
 
 
 class Trap:
@@ -518,7 +518,7 @@ class Trap:
 @pytest.mark.parametrize("name", ["rows", "index"])
 def test_fortran_order(copied, artifact, name):
     forge(copied, {name: np.asfortranarray(getattr(artifact, name))})
-    refused(copied, f"{name}.npy", match="not in C order")
+    refused(copied, f"{name}.npy", match="in C order")
 
 
 def with_header(header: str) -> bytes:
@@ -556,7 +556,6 @@ def npz() -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.xfail(strict=True, reason="bug: load catches only OSError and ValueError of np.load")
 @pytest.mark.parametrize(
     "data",
     [
@@ -570,7 +569,6 @@ def npz() -> bytes:
         pytest.param(with_header(HEADER % ("'<f4'", f"({2**70},)")), id="OverflowError: shape"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_forged_npy_with_other_errors(copied, data):
     forge(copied, {"bias": data})
     refused(copied, "bias.npy")
@@ -679,7 +677,8 @@ def test_forged_index_never_hangs_nor_crashes(artifact_path, tmp_path_factory, c
     try:
         forged = TopicModel(load(path))
     except ArtifactError as error:
-        assert str(path / "index.npy") in str(error)
+        if str(path / "index.npy") not in str(error):
+            raise
         return
     finally:
         shutil.rmtree(path.parent)
@@ -742,17 +741,17 @@ def test_save_never_overwrites_what_is_no_artifact(artifact, tmp_path, kind, ove
 def test_disk_error_leaves_nothing_behind(copied, artifact, monkeypatch, overwrite, calls):
     path = copied if overwrite else copied.parent / "new"
     before = contents(copied.parent)
-    real_save, count = np.save, 0
+    real_write, count = artifact_module._write_array, 0
 
-    def full_disk(file, values, **options):
+    def full_disk(file, values):
         nonlocal count
         count += 1
         if count == calls:
             Path(file).write_bytes(b"\x93NUM")
             raise OSError(28, "No space left on device")
-        real_save(file, values, **options)
+        real_write(file, values)
 
-    monkeypatch.setattr(artifact_module.np, "save", full_disk)
+    monkeypatch.setattr(artifact_module, "_write_array", full_disk)
     with pytest.raises(OSError, match="No space left"):
         save(artifact, path, overwrite=overwrite)
     assert count == calls
@@ -760,18 +759,7 @@ def test_disk_error_leaves_nothing_behind(copied, artifact, monkeypatch, overwri
     assert [file.name for file in copied.parent.iterdir()] == [copied.name]
 
 
-@pytest.mark.parametrize(
-    "calls",
-    [
-        1,
-        pytest.param(
-            2,
-            marks=pytest.mark.xfail(
-                strict=True, reason="bug: the old artifact is left in a hidden folder"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("calls", [1, 2])
 def test_failed_rename_keeps_the_old_artifact(copied, artifact, monkeypatch, calls):
     before = contents(copied.parent)
     real_rename, count = os.rename, 0

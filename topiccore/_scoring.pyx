@@ -303,9 +303,13 @@ def hash_tokens(words):
 
     Raises ``ValueError`` for a word that the tokenizer would change or split.
     """
+    words = list(words)
     offsets, buckets, tokens = features(words)
     if (tokens != 1).any():
-        raise ValueError(f"not one token: {list(words)[int((tokens != 1).argmax())]!r}")
+        raise ValueError(f"not one token: {words[int((tokens != 1).argmax())]!r}")
+    for word in words:
+        if tokenize(word)[0] != [word]:
+            raise ValueError(f"not one token as it stands: {word!r}")
     return buckets
 
 

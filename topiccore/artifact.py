@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import mmap
 import os
 import shutil
 import sys
@@ -44,6 +46,7 @@ ARRAYS = {
     "slopes": "<f4",
     "intercepts": "<f4",
 }
+_HEADER_BYTES = 128
 _KEYS = {
     *("format", "format_version", "id", "scheme", "encoding"),
     *("labels", "arrays", "training", "data"),
@@ -120,7 +123,7 @@ def save(artifact: Artifact, path: Path | str, *, overwrite: bool = False) -> st
     try:
         table = {}
         for name, values in arrays.items():
-            np.save(folder / f"{name}.npy", values, allow_pickle=False)
+            _write_array(folder / f"{name}.npy", values)
             table[name] = {
                 "file": f"{name}.npy",
                 "dtype": ARRAYS[name],
@@ -157,8 +160,18 @@ def _move_into_place(folder: Path, path: Path) -> None:
         os.rename(folder, path)
         return
     old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-"))
-    os.rename(path, old / "replaced")
-    os.rename(folder, path)
+    kept = old / "replaced"
+    try:
+        os.rename(path, kept)
+        try:
+            os.rename(folder, path)
+        except BaseException:
+            os.rename(kept, path)
+            raise
+    except BaseException:
+        if not kept.exists():
+            old.rmdir()
+        raise
     shutil.rmtree(old)
 
 
@@ -204,6 +217,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"{file}: not JSON: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ArtifactError(f"{file}: not the manifest of a topiccore artifact")
+    for key in ("training", "data"):
+        if not isinstance(manifest.get(key, {}), dict):
+            raise ArtifactError(f"{file}: {key} is no JSON object")
     for key, known in (
         ("format_version", FORMAT_VERSION),
         ("scheme", SCHEME),
@@ -216,7 +232,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if set(manifest) != _KEYS:
         odd = ", ".join(sorted(set(manifest) ^ _KEYS))
         raise ArtifactError(f"{file}: missing or unknown keys: {odd}")
-    if manifest["id"] != _manifest_id(manifest):
+    try:
+        identity = _manifest_id(manifest)
+    except RecursionError as error:
+        raise ArtifactError(f"{file}: not JSON that can be written again: {error}") from error
+    if manifest["id"] != identity:
         raise ArtifactError(f"{file}: edited: its content does not have the id it states")
     return manifest
 
@@ -227,26 +247,47 @@ def _manifest_id(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """The first bytes of a ``.npy`` file of version 1.0, C order.
+
+    Written here, since ``numpy.save`` has changed its padding between releases, and the bytes
+    count in the artifact's id.
+    """
+    text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
+    return b"\x93NUMPY\x01\x00\x76\x00" + text.ljust(_HEADER_BYTES - 11).encode() + b"\n"
+
+
+def _write_array(file: Path, values: NDArray[Any]) -> None:
+    with file.open("wb") as stream:
+        stream.write(_npy_header(values.dtype.str, values.shape))
+        stream.write(values.data)
+
+
 def _map_array(path: Path, name: str, entry: Any, verify: bool) -> NDArray[Any]:
     file = path / f"{name}.npy"
     if not isinstance(entry, dict) or entry.get("file") != file.name:
         raise ArtifactError(f"{path / MANIFEST}: arrays.{name}.file is not {file.name!r}")
+    if entry.get("dtype") != ARRAYS[name]:
+        raise ArtifactError(f"{file}: dtype is {entry.get('dtype')}, expected {ARRAYS[name]}")
+    shape = entry.get("shape")
+    if not isinstance(shape, list) or not all(type(x) is int and x >= 0 for x in shape):
+        raise ArtifactError(f"{file}: shape is {shape} in the manifest")
+    header = _npy_header(ARRAYS[name], tuple(shape))
+    expected = len(header) + math.prod(shape) * np.dtype(ARRAYS[name]).itemsize
     try:
-        size = file.stat().st_size
-        if size != entry.get("bytes"):
-            raise ArtifactError(f"{file}: {size} bytes, the manifest says {entry.get('bytes')}")
-        if verify and _sha256(file) != entry.get("sha256"):
-            raise ArtifactError(f"{file}: its SHA-256 is not the one in the manifest")
-        values = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        with file.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size != entry.get("bytes"):
+                raise ArtifactError(f"{file}: {size} bytes, the manifest says {entry.get('bytes')}")
+            if verify and hashlib.file_digest(stream, "sha256").hexdigest() != entry.get("sha256"):
+                raise ArtifactError(f"{file}: its SHA-256 is not the one in the manifest")
+            stream.seek(0)
+            if len(header) != _HEADER_BYTES or size != expected or stream.read(128) != header:
+                raise ArtifactError(f"{file}: no .npy of {ARRAYS[name]} {shape} in C order")
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
         raise ArtifactError(f"{file}: {error}") from error
-    found = {"dtype": values.dtype.str, "shape": list(values.shape)}
-    for key, value in found.items():
-        if value != entry.get(key) or found["dtype"] != ARRAYS[name]:
-            raise ArtifactError(f"{file}: {key} is {value}, expected {entry.get(key)}")
-    if not values.flags.c_contiguous:
-        raise ArtifactError(f"{file}: not in C order")
-    return np.asarray(values)
+    return np.ndarray(tuple(shape), ARRAYS[name], buffer=mapped, offset=_HEADER_BYTES)
 
 
 def _sha256(file: Path) -> str:
@@ -268,8 +309,8 @@ def _check_arrays(arrays: Mapping[str, NDArray[Any]], labels: int, path: Path) -
         if not good.all():
             place = int(np.argmin(good))
             raise ArtifactError(f"{path / name}.npy: value {values[place]} at {place}")
-    slots = len(index)
-    if index.ndim != 2 or index.shape[1] != 2 or slots < 2 or slots & (slots - 1):
+    slots = index.shape[0] if index.ndim == 2 else 0
+    if slots < 2 or index.shape[1] != 2 or slots & (slots - 1):
         raise ArtifactError(f"{path / 'index.npy'}: shape {index.shape} is no index")
     entries = index[:, 1][index[:, 1] != 0]
     if len(entries) == slots:

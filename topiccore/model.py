@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from topiccore import artifact as artifact_module
 from topiccore._scoring import Answer, Kernel, features, tokenize
 from topiccore.artifact import Artifact
 from topiccore.errors import ArtifactError
-from topiccore.reference import scale, split_entry
+from topiccore.reference import scale, sigmoid, split_entry
 from topiccore.taxonomy import Taxonomy
 
 
@@ -68,6 +69,7 @@ class TopicModel:
 
     @property
     def artifact(self) -> Artifact:
+        """The arrays behind the model."""
         return self._artifact
 
     @property
@@ -126,7 +128,7 @@ class TopicModel:
         """
         answer = self.score(query)
         tokens, _ = tokenize(query)
-        texts = tokens + [f"{a} {b}" for a, b in zip(tokens, tokens[1:], strict=False)]
+        texts = tokens + [f"{a} {b}" for a, b in pairwise(tokens)]
         entries = self._kernel.lookup(features([query])[1]).tolist()
         value = float(scale(len(tokens)))
         logits = self._kernel.logits([query])[0]
@@ -160,7 +162,7 @@ class TopicModel:
 
     def _calibrated(self, place: int, logit: float) -> float:
         slope = float(self._artifact.slopes[place])
-        return 1.0 / (1.0 + math.exp(-(slope * logit + float(self._artifact.intercepts[place]))))
+        return sigmoid(slope * logit + float(self._artifact.intercepts[place]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._artifact.path is None:
@@ -197,7 +199,7 @@ def _checked(min_score: float | None, max_labels: int | None) -> tuple[float, in
         raise ValueError(f"max_labels is {max_labels}, below 0")
     return (
         -1.0 if min_score is None else float(min_score),
-        -1 if max_labels is None else int(max_labels),
+        -1 if max_labels is None else min(int(max_labels), sys.maxsize),
     )
 
 

@@ -161,6 +161,14 @@ def logits(artifact: Artifact, query: str | bytes) -> NDArray[np.float32]:
     return np.asarray((artifact.bias + sums[0]) + scale(tokens) * sums[1], dtype=np.float32)
 
 
+def sigmoid(value: float) -> float:
+    """1 / (1 + exp(-value)), which is 0 where ``exp`` has no finite value."""
+    try:
+        return 1.0 / (1.0 + math.exp(-value))
+    except OverflowError:
+        return 0.0
+
+
 def score(
     artifact: Artifact, query: str | bytes, min_score: float | None = None
 ) -> list[tuple[str, float]]:
@@ -171,7 +179,7 @@ def score(
     """
     values = logits(artifact, query)
     scores = [
-        1.0 / (1.0 + math.exp(-(float(slope) * float(logit) + float(intercept))))
+        sigmoid(float(slope) * float(logit) + float(intercept))
         for logit, slope, intercept in zip(
             values, artifact.slopes, artifact.intercepts, strict=True
         )
