@@ -13,7 +13,7 @@ from training.collections import default_cache
 from training.config import DEFAULT, read_config
 
 DEFAULT_FOLDER = Path("runs/demo")
-STAGE_NAMES = ("collections", "vectors", "student", "folds", "thresholds", "export", "evaluate")
+STAGE_NAMES = ("collections", "vectors", "student", "thresholds", "export", "evaluate")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

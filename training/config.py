@@ -16,10 +16,14 @@ DEFAULT = HERE / "default.toml"
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Files, relative to the configuration file."""
+    """Files, relative to the configuration file.
+
+    ``validation`` holds queries of ``train`` that the student does not learn from.
+    """
 
     taxonomy: str
     train: str
+    validation: str
     test: str
 
 
@@ -32,7 +36,17 @@ class VectorsConfig:
     epochs: int
     negative: int
     min_count: int
-    scale: float
+
+
+@dataclass(frozen=True)
+class WordsConfig:
+    """The vocabulary, and what is known of its words."""
+
+    glove_words: int
+    ngram_shortest: int
+    ngram_longest: int
+    ngram_min_count: int
+    vector_length: float
 
 
 @dataclass(frozen=True)
@@ -53,10 +67,9 @@ class StudentConfig:
 class ThresholdsConfig:
     """How thresholds are chosen on out-of-fold scores of the training queries."""
 
-    folds: int
     precision: float
     confidence: float
-    min_emitted: int
+    min_support: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,7 @@ class Config:
     seed: int
     data: DataConfig
     vectors: VectorsConfig
+    words: WordsConfig
     student: StudentConfig
     thresholds: ThresholdsConfig
     folder: Path = field(default=HERE, metadata={"setting": False})
@@ -87,7 +101,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "vectors.epochs": (1, 1000),
     "vectors.negative": (1, 100),
     "vectors.min_count": (1, 10**6),
-    "vectors.scale": (1e-3, 1e3),
+    "words.glove_words": (0, 400_000),
+    "words.ngram_shortest": (1, 20),
+    "words.ngram_longest": (1, 20),
+    "words.ngram_min_count": (1, 10**6),
+    "words.vector_length": (1e-3, 1e3),
     "student.min_count_words": (1, 10**6),
     "student.min_count_bigrams": (1, 10**6),
     "student.epochs": (1, 1000),
@@ -96,10 +114,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "student.vector_learning_rate": (1e-6, 100),
     "student.l2": (0, 1e3),
     "student.smoothing": (0, 0.49),
-    "thresholds.folds": (2, 100),
     "thresholds.precision": (0.01, 0.9999),
     "thresholds.confidence": (0.5, 0.9999),
-    "thresholds.min_emitted": (1, 10**6),
+    "thresholds.min_support": (1, 10**6),
 }
 
 

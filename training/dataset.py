@@ -8,15 +8,14 @@ from pathlib import Path
 
 from topiccore.taxonomy import Taxonomy
 from training.collections import (
-    PACKAGE,
+    PYSERINI,
     QUERIES_SHA256,
-    VERSION,
-    file_sha256,
     load_queries,
     unlabelled_pool,
 )
 from training.config import Config
 from training.labels import LabelledQueries, read_labels, refuse_leakage
+from training.packages import file_sha256
 from training.taxonomy import read_taxonomy
 
 
@@ -29,6 +28,7 @@ class Dataset:
 
     taxonomy: Taxonomy
     train: LabelledQueries
+    validation: LabelledQueries
     test: LabelledQueries
     pool: list[str]
     sums: dict[str, str]
@@ -37,7 +37,7 @@ class Dataset:
 def data_sums(config: Config) -> dict[str, str]:
     """The SHA-256 of the files that ``[data]`` names and of the collections, by name."""
     return {
-        f"{PACKAGE}-{VERSION}": QUERIES_SHA256,
+        f"{PYSERINI.name}-{PYSERINI.version}": QUERIES_SHA256,
         **{name: file_sha256(config.path(name)) for name in config.section("data")},
     }
 
@@ -49,8 +49,10 @@ def load_dataset(config: Config, cache: Path, report: Callable[[str], None]) -> 
     """
     taxonomy = read_taxonomy(config.path("taxonomy"))
     queries = load_queries(cache, report)
-    train = read_labels(config.path("train"), queries, taxonomy)
+    validation = read_labels(config.path("validation"), queries, taxonomy)
+    train = read_labels(config.path("train"), queries, taxonomy).without(validation)
     test = read_labels(config.path("test"), queries, taxonomy)
     refuse_leakage(train, test)
-    pool = unlabelled_pool(queries, [*train.texts, *test.texts])
-    return Dataset(taxonomy, train, test, pool, data_sums(config))
+    refuse_leakage(validation, test)
+    pool = unlabelled_pool(queries, [*train.texts, *validation.texts, *test.texts])
+    return Dataset(taxonomy, train, validation, test, pool, data_sums(config))

@@ -34,6 +34,17 @@ class LabelledQueries:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def without(self, others: LabelledQueries) -> LabelledQueries:
+        """The queries whose text is not among those of ``others``."""
+        taken = set(others.texts)
+        kept = [row for row, text in enumerate(self.texts) if text not in taken]
+        return LabelledQueries(
+            [self.ids[row] for row in kept],
+            [self.texts[row] for row in kept],
+            self.counts[kept],
+            self.gold[kept],
+        )
+
 
 def read_labels(path: Path, queries: Mapping[str, str], taxonomy: Taxonomy) -> LabelledQueries:
     """Reads a tab-separated labels file and takes the texts from ``queries``, by id.

@@ -24,6 +24,8 @@ from training.evaluate import with_topics
 
 CANDIDATES = np.round(np.arange(0.99, 0.195, -0.01), 2)
 """Cuts on the score, strictest first."""
+FEW = 50
+"""Emitted labels below which a candidate is passed over."""
 LABELS_PER_QUERY = 4
 """A query that emits more labels of a level counts as so many, the wrong ones first."""
 
@@ -32,28 +34,31 @@ LABELS_PER_QUERY = 4
 class Thresholds:
     """``logits`` is float32 [labels], +inf for a label that is never emitted.
 
-    ``cuts`` has the score that each level's labels must reach (``inf``: none reaches the target);
-    ``support`` is int64 [labels], how many chosen queries emit each label by its own threshold.
+    ``cuts`` has the score that each level's labels must reach (``inf``: none reaches the target).
     """
 
     logits: NDArray[np.float32]
     cuts: dict[str, float]
-    support: NDArray[np.int64]
 
 
 def choose_thresholds(
     logits: NDArray[np.floating[Any]],
     gold: NDArray[np.bool_],
+    support: NDArray[np.integer[Any]],
     calibration: Calibration,
     taxonomy: Taxonomy,
     config: ThresholdsConfig,
     seed: int,
 ) -> Thresholds:
-    """Thresholds from out-of-fold logits and gold sets, both [queries, labels]."""
+    """Thresholds from logits and gold sets of queries not learned from, both [queries, labels].
+
+    ``support`` [labels] is how many training queries have each label: the evidence its weights
+    stand on.
+    """
     scores = calibration.scores(logits)
     topics = taxonomy.parents < 0
     values = np.full(len(taxonomy), np.inf)
-    support = np.zeros(len(taxonomy), np.int64)
+    known = support >= config.min_support
     cuts: dict[str, float] = {}
     emitted = np.zeros(scores.shape, dtype=bool)
     order = np.random.default_rng(seed).permutation(len(scores))
@@ -62,37 +67,35 @@ def choose_thresholds(
         if not chosen.any():
             continue
         brought = with_topics(emitted, taxonomy)
-        cut = _lowest_cut(scores, gold, brought, chosen, config, order)
+        cut = _lowest_cut(scores, gold, brought, chosen & known, chosen, config, order)
         cuts[level] = cut
         if not np.isfinite(cut):
             continue
-        reached = (scores >= cut) & chosen
-        support += reached.sum(axis=0)
-        kept = chosen & (reached.sum(axis=0) >= config.min_emitted)
+        kept = chosen & known
         values[kept] = calibration.logit_at(cut)[kept]
-        emitted |= reached & kept
-    return Thresholds(values.astype(np.float32), cuts, support)
+        emitted |= (scores >= cut) & kept
+    return Thresholds(values.astype(np.float32), cuts)
 
 
 def _lowest_cut(
     scores: NDArray[np.floating[Any]],
     gold: NDArray[np.bool_],
     brought: NDArray[np.bool_],
-    chosen: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
+    level: NDArray[np.bool_],
     config: ThresholdsConfig,
     order: NDArray[np.int64],
 ) -> float:
-    level_scores, level_gold, level_brought = scores[:, chosen], gold[:, chosen], brought[:, chosen]
+    # ``kept`` labels of the ``level`` may be emitted by their score, all of it may be brought.
+    level_scores = np.where(kept, scores, -1)[:, level]
+    level_gold, level_brought = gold[:, level], brought[:, level]
     best = float("inf")
     for cut in CANDIDATES:
-        reached = level_scores >= cut
-        # A label with too little evidence at this cut would not be emitted at all.
-        reached &= reached.sum(axis=0) >= config.min_emitted
-        reached |= level_brought
+        reached = (level_scores >= cut) | level_brought
         wrong = (reached & ~level_gold).sum(axis=1)
         size = reached.sum(axis=1)
         # Too few emissions say nothing either way; the search goes on below them.
-        if size.sum() < config.min_emitted:
+        if size.sum() < FEW:
             continue
         if not is_precise(wrong[order], size[order], config.precision, config.confidence):
             break
