@@ -19,8 +19,11 @@ class Answer(list[EmittedLabel]):
 class Kernel:
     def __init__(
         self,
-        index: NDArray[np.uint32],
-        rows: NDArray[np.float32],
+        groups: NDArray[np.uint32],
+        keys: NDArray[np.uint16],
+        entries: NDArray[np.uint32],
+        rows: NDArray[Any],
+        encoding: str,
         bias: NDArray[np.float32],
         thresholds: NDArray[np.float32],
         slopes: NDArray[np.float32],
@@ -33,7 +36,6 @@ class Kernel:
         self, queries: Iterable[str | bytes], floor: float, limit: int
     ) -> list[Answer]: ...
     def logits(self, queries: Iterable[str | bytes]) -> NDArray[np.float32]: ...
-    def lookup(self, buckets: NDArray[Any]) -> NDArray[np.uint32]: ...
 
 def tokenize(query: str | bytes) -> tuple[list[str], bool]: ...
 def features(

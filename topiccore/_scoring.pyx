@@ -5,11 +5,12 @@ Every Python-facing function here only checks and converts; the ``nogil`` functi
 const pointers and sizes.
 """
 
+cimport cython
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.math cimport exp, sqrt
+from libc.math cimport exp, fabs, log, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -21,14 +22,27 @@ cdef extern from "_fold_table.h" nogil:
     const uint8_t FOLD_BYTES[]
 
 cdef extern from "_rows.h" nogil:
-    void sum_rows(const float *const *plain, int plain_count, const float *const *scaled,
-                  int scaled_count, float scale, const float *bias, float *logits, int labels)
+    void topiccore_sum_float32(const float *const *plain, int plain_count,
+                               const float *const *scaled, int scaled_count, float scale,
+                               const float *bias, float *logits, int labels)
+    void topiccore_sum_sparse8(const uint16_t *cells, const uint32_t *spans, int span_count,
+                               float scale, const float *bias, float *sums, uint32_t mask,
+                               float *logits, int labels)
+    bint any_reached(const float *logits, const float *thresholds, int count)
+
+cdef extern from "_scratch.h" nogil:
+    ctypedef struct ScratchPool:
+        pass
+    void *scratch_take(ScratchPool *pool, size_t size)
+    void scratch_give(ScratchPool *pool, void *block)
+    void scratch_free(ScratchPool *pool)
 
 cdef enum:
     TOKENS = 256          # tokens of a query that count; the rest is cut off, and the answer says so
     FEATURES = 2 * TOKENS
-    STACK_LABELS = 1024   # taxonomies up to here need no allocation per query
-    # what an index entry says of its rows, in its low bits
+    GROUPS = 1 << 16
+    BLOCK = 32            # labels compared with their thresholds at once
+    # what an entry of encoding float32 says of its rows, in its low bits
     PLAIN = 1             # has a row that is added as it is
     SCALED = 2            # has a row (after the plain one) that is added times 1/sqrt(tokens)
     # classes of code points, as tools/make_fold_table.py writes them
@@ -315,6 +329,8 @@ def hash_tokens(words):
 
 # --- scoring ------------------------------------------------------------------------------------
 
+@cython.final
+@cython.freelist(64)
 cdef class EmittedLabel:
     """A label that a query is about: ``code``, ``name`` and ``score``, a probability."""
 
@@ -373,151 +389,220 @@ cdef int best_first(const void *left, const void *right) noexcept nogil:
     return a.label - b.label
 
 
-cdef class Kernel:
-    """The arrays of an artifact, ready to score.  Immutable, so threads may share it.
+cdef struct Scratch:
+    # What one query needs.  The arrays stand behind this in the same block.
+    Tokens tokens
+    uint32_t buckets[FEATURES]
+    const float *plain[FEATURES]     # encoding float32: rows
+    const float *scaled[FEATURES]
+    uint32_t spans[2 * FEATURES]     # encoding sparse8: first and last + 1 cell of each feature
+    float *logits                    # [labels]
+    float *sums                      # [2 * (mask + 1)]
+    int32_t *place                   # [labels]: where a label stands in ``emitted``, -1: not there
+    Candidate *emitted               # [labels]
 
-    ``index`` is uint32 [slots, 2], slots a power of two: (bucket, entry) pairs at
-    ``bucket & (slots - 1)`` or the next free place; an entry is ``row << 2 | flags`` with the
-    flags 1 (the row is plain), 2 (it is scaled) or 3 (it is plain, the next one scaled); 0: empty.
-    ``rows`` is float32 [rows, labels]; ``bias``, ``thresholds``, ``slopes`` and ``intercepts`` are
-    float32 [labels]; ``parents`` is int32 [labels]; ``names`` a list of (code, name).
-    ``topiccore.artifact`` checks all of it; this class trusts it.
+
+@cython.final
+cdef class Kernel:
+    """The arrays of an artifact and the functions that score with them.
+
+    ``topiccore.artifact`` has the arrays and checks them; this class trusts their shapes.
+    ``encoding`` is "float32" or "sparse8"; ``names`` is a list of (code, name).
     """
 
-    cdef const uint32_t[:, ::1] index
-    cdef const float[:, ::1] rows
-    cdef const float[::1] bias
-    cdef const float[::1] thresholds
-    cdef const float[::1] slopes
-    cdef const float[::1] intercepts
-    cdef const int32_t[::1] parents
+    cdef tuple arrays                # keeps alive what the pointers below point into
+    cdef const uint32_t *groups
+    cdef const uint16_t *keys
+    cdef const uint32_t *entries
+    cdef const float *rows
+    cdef const uint16_t *cells
+    cdef const float *bias
+    cdef const float *thresholds
+    cdef const float *slopes
+    cdef const float *intercepts
+    cdef const int32_t *parents
+    cdef list codes
     cdef list names
-    cdef uint32_t mask
+    cdef uint32_t mask               # the least 2**n - 1 that is at least labels - 1
     cdef int labels
+    cdef bint sparse
+    cdef size_t scratch_size
+    cdef ScratchPool pool
 
-    def __init__(self, index, rows, bias, thresholds, slopes, intercepts, parents, names):
-        self.index = index
-        self.rows = rows
-        self.bias = bias
-        self.thresholds = thresholds
-        self.slopes = slopes
-        self.intercepts = intercepts
-        self.parents = parents
-        self.names = list(names)
-        self.mask = <uint32_t>(index.shape[0] - 1)
-        self.labels = len(bias)
+    def __init__(self, const uint32_t[::1] groups, const uint16_t[::1] keys,
+                 const uint32_t[::1] entries, rows, str encoding, const float[::1] bias,
+                 const float[::1] thresholds, const float[::1] slopes,
+                 const float[::1] intercepts, const int32_t[::1] parents, names):
+        cdef const float[:, ::1] dense
+        cdef const uint16_t[::1] cells
+        self.arrays = (groups, keys, entries, rows, bias, thresholds, slopes, intercepts, parents)
+        self.labels = <int>len(bias)
+        self.groups = &groups[0]
+        self.keys = &keys[0] if len(keys) else NULL
+        self.entries = &entries[0] if len(entries) else NULL
+        self.sparse = encoding == "sparse8"
+        if self.sparse:
+            cells = rows
+            self.cells = &cells[0] if len(cells) else NULL
+        else:
+            dense = rows
+            self.rows = &dense[0, 0] if len(dense) else NULL
+        self.bias = &bias[0]
+        self.thresholds = &thresholds[0]
+        self.slopes = &slopes[0]
+        self.intercepts = &intercepts[0]
+        self.parents = &parents[0]
+        self.codes = [code for code, _ in names]
+        self.names = [name for _, name in names]
+        self.mask = 1
+        while self.mask < <uint32_t>self.labels:
+            self.mask *= 2
+        self.mask -= 1
+        self.scratch_size = (
+            sizeof(Scratch) + self.labels * (sizeof(float) + sizeof(int32_t) + sizeof(Candidate))
+            + 2 * (<size_t>self.mask + 1) * sizeof(float)
+        )
 
-    cdef inline uint32_t find(self, uint32_t bucket) noexcept nogil:
-        # The entry of a bucket, 0 for none.
-        cdef uint32_t slot = bucket & self.mask
-        while self.index[slot, 1] != 0 and self.index[slot, 0] != bucket:
-            slot = (slot + 1) & self.mask
-        return self.index[slot, 1]
+    def __dealloc__(self):
+        scratch_free(&self.pool)
 
-    cdef bint compute_logits(self, const uint8_t *data, Py_ssize_t size,
+    cdef Scratch *take(self) except NULL nogil:
+        cdef Scratch *scratch = <Scratch *>scratch_take(&self.pool, self.scratch_size)
+        if scratch == NULL:
+            with gil:
+                raise MemoryError
+        scratch.emitted = <Candidate *>(scratch + 1)
+        scratch.logits = <float *>(scratch.emitted + self.labels)
+        scratch.sums = scratch.logits + self.labels
+        scratch.place = <int32_t *>(scratch.sums + 2 * (<size_t>self.mask + 1))
+        return scratch
+
+    cdef inline int64_t find(self, uint32_t bucket) noexcept nogil:
+        # The place of a bucket among the features, -1 for none.
+        cdef uint32_t place = self.groups[bucket >> 16]
+        cdef uint32_t end = self.groups[(bucket >> 16) + 1]
+        cdef uint16_t key = bucket & 0xFFFF
+        while place < end:
+            if self.keys[place] == key:
+                return place
+            place += 1
+        return -1
+
+    cdef void compute_logits(self, const uint8_t *data, Py_ssize_t size, Scratch *scratch,
                              float *logits) noexcept nogil:
-        # Fills float [labels]; returns whether the query was cut.
-        cdef Tokens tokens
-        cdef uint32_t buckets[FEATURES]
-        cdef const float *plain[FEATURES]
-        cdef const float *scaled[FEATURES]
-        cdef int i, plain_count = 0, scaled_count = 0
+        # Fills float [labels]; scratch.tokens says whether the query was cut.
+        cdef int i, count, found = 0, scaled_found = 0
+        cdef int64_t place
         cdef uint32_t entry, row
         cdef float scale
-        tokens.text = NULL
-        tokens.ends = NULL
-        tokenize_utf8(data, size, &tokens)
-        for i in range(hash_features(&tokens, buckets)):
-            entry = self.find(buckets[i])
+        scratch.tokens.text = NULL
+        scratch.tokens.ends = NULL
+        tokenize_utf8(data, size, &scratch.tokens)
+        count = hash_features(&scratch.tokens, scratch.buckets)
+        scale = <float>(1.0 / sqrt(<double>max(scratch.tokens.count, 1)))
+        if self.sparse:
+            for i in range(count):
+                place = self.find(scratch.buckets[i])
+                if place >= 0:
+                    scratch.spans[2 * found] = self.entries[place]
+                    scratch.spans[2 * found + 1] = self.entries[place + 1]
+                    found += 1
+            topiccore_sum_sparse8(self.cells, scratch.spans, found, scale, self.bias, scratch.sums,
+                                  self.mask, logits, self.labels)
+            return
+        for i in range(count):
+            place = self.find(scratch.buckets[i])
+            if place < 0:
+                continue
+            entry = self.entries[place]
             row = entry >> 2
             if entry & PLAIN:
-                plain[plain_count] = &self.rows[row, 0]
-                plain_count += 1
+                scratch.plain[found] = self.rows + <size_t>row * self.labels
+                found += 1
                 row += 1
             if entry & SCALED:
-                scaled[scaled_count] = &self.rows[row, 0]
-                scaled_count += 1
-        scale = <float>(1.0 / sqrt(<double>max(tokens.count, 1)))
-        sum_rows(plain, plain_count, scaled, scaled_count, scale, &self.bias[0], logits,
-                 self.labels)
-        return tokens.truncated
+                scratch.scaled[scaled_found] = self.rows + <size_t>row * self.labels
+                scaled_found += 1
+        topiccore_sum_float32(scratch.plain, found, scratch.scaled, scaled_found, scale, self.bias,
+                              logits, self.labels)
 
-    cdef double score_of(self, int label, float logit) noexcept nogil:
-        cdef double calibrated = (<double>self.slopes[label] * <double>logit
-                                  + <double>self.intercepts[label])
-        return 1.0 / (1.0 + exp(-calibrated))
+    cdef inline double calibrated(self, int label, float logit) noexcept nogil:
+        return (<double>self.slopes[label] * <double>logit + <double>self.intercepts[label])
 
-    cdef int emit(self, const float *logits, double floor, Candidate *emitted,
-                  int32_t *place) noexcept nogil:
+    cdef inline double score_of(self, int label, float logit) noexcept nogil:
+        return 1.0 / (1.0 + exp(-self.calibrated(label, logit)))
+
+    cdef int emit(self, Scratch *scratch, double floor) noexcept nogil:
         # Labels at or above their threshold (or, where floor >= 0, scores at or above floor), each
-        # subtopic with its topic, best first.  ``place`` is scratch, int32 [labels].
-        cdef int label, parent, count = 0
-        cdef double score
-        for label in range(self.labels):
-            place[label] = -1
-        for label in range(self.labels):
-            if floor < 0:
-                if not logits[label] >= self.thresholds[label]:
+        # subtopic with its topic, best first.  The number of them.
+        cdef const float *logits = scratch.logits
+        cdef int label, block, count = 0
+        cdef double score, skipped
+        memset(scratch.place, 0xFF, self.labels * sizeof(int32_t))
+        if floor < 0:
+            for block from 0 <= block < self.labels by BLOCK:
+                if not any_reached(logits + block, self.thresholds + block,
+                                   min(BLOCK, self.labels - block)):
                     continue
-                score = self.score_of(label, logits[label])
-            else:
-                score = self.score_of(label, logits[label])
-                if not score >= floor:
-                    continue
-            place[label] = count
-            emitted[count].label = label
-            emitted[count].score = score
-            count += 1
-            parent = self.parents[label]
-            if parent < 0:
-                continue
-            if place[parent] < 0:
-                place[parent] = count
-                emitted[count].label = parent
-                emitted[count].score = self.score_of(parent, logits[parent])
-                count += 1
-            # A topic is at least as likely as its likeliest emitted subtopic.
-            if emitted[place[parent]].score < score:
-                emitted[place[parent]].score = score
+                for label in range(block, min(block + BLOCK, self.labels)):
+                    if logits[label] >= self.thresholds[label]:
+                        count = self.add(scratch, label, self.score_of(label, logits[label]), count)
+        else:
+            # No exponential where the score is below the floor by more than rounding.
+            skipped = min(log(floor / (1 - floor)), 36.0)
+            skipped -= 1e-6 * (1 + fabs(skipped))
+            for label in range(self.labels):
+                if self.calibrated(label, logits[label]) >= skipped:
+                    score = self.score_of(label, logits[label])
+                    if score >= floor:
+                        count = self.add(scratch, label, score, count)
         if count > 1:
-            qsort(emitted, count, sizeof(Candidate), best_first)
+            qsort(scratch.emitted, count, sizeof(Candidate), best_first)
+        return count
+
+    cdef inline int add(self, Scratch *scratch, int label, double score,
+                        int count) noexcept nogil:
+        # Labels come in the order of the taxonomy, so a topic comes before its subtopics.
+        cdef int parent = self.parents[label]
+        scratch.place[label] = count
+        scratch.emitted[count].label = label
+        scratch.emitted[count].score = score
+        count += 1
+        if parent < 0:
+            return count
+        if scratch.place[parent] < 0:
+            scratch.place[parent] = count
+            scratch.emitted[count].label = parent
+            scratch.emitted[count].score = self.score_of(parent, scratch.logits[parent])
+            count += 1
+        # A topic is at least as likely as its likeliest emitted subtopic.
+        if scratch.emitted[scratch.place[parent]].score < score:
+            scratch.emitted[scratch.place[parent]].score = score
         return count
 
     cdef Answer answer(self, const uint8_t *data, Py_ssize_t size, double floor,
                        Py_ssize_t limit):
-        cdef float logits_stack[STACK_LABELS]
-        cdef int32_t place_stack[STACK_LABELS]
-        cdef Candidate emitted_stack[STACK_LABELS]
-        cdef float *logits = logits_stack
-        cdef int32_t *place = place_stack
-        cdef Candidate *emitted = emitted_stack
-        cdef void *scratch = NULL
+        cdef Scratch *scratch = self.take()
         cdef int count, i
-        cdef bint truncated
-        cdef Answer result = Answer.__new__(Answer)
+        cdef Answer result
         cdef EmittedLabel label
-        if self.labels > STACK_LABELS:
-            scratch = malloc(self.labels * (sizeof(Candidate) + sizeof(float) + sizeof(int32_t)))
-            if scratch == NULL:
-                raise MemoryError
-            emitted = <Candidate *>scratch
-            logits = <float *>(emitted + self.labels)
-            place = <int32_t *>(logits + self.labels)
         try:
             with nogil:
-                truncated = self.compute_logits(data, size, logits)
-                count = self.emit(logits, floor, emitted, place)
+                self.compute_logits(data, size, scratch, scratch.logits)
+                count = self.emit(scratch, floor)
             if 0 <= limit < count:
                 count = <int>limit
+            result = Answer.__new__(Answer)
             for i in range(count):
                 label = EmittedLabel.__new__(EmittedLabel)
-                label.code, label.name = self.names[emitted[i].label]
-                label.score = emitted[i].score
+                label.code = <str>self.codes[scratch.emitted[i].label]
+                label.name = <str>self.names[scratch.emitted[i].label]
+                label.score = scratch.emitted[i].score
                 result.append(label)
+            result.truncated = scratch.tokens.truncated
+            return result
         finally:
-            free(scratch)
-        result.truncated = truncated
-        return result
+            scratch_give(&self.pool, scratch)
 
     def score(self, query, double floor, Py_ssize_t limit):
         """The ``Answer`` to one query; ``floor < 0``: the thresholds; ``limit < 0``: no limit."""
@@ -543,22 +628,17 @@ cdef class Kernel:
         cdef Py_ssize_t size, row
         cdef list keep = []
         cdef const uint8_t *data
+        cdef Scratch *scratch
         queries = list(queries)
         result = np.empty((len(queries), self.labels), dtype=np.float32)
         cdef float[:, ::1] out = result
-        for row in range(len(queries)):
-            data = utf8_at(queries, row, &size, keep)
-            with nogil:
-                self.compute_logits(data, size, &out[row, 0])
-            keep.clear()
-        return result
-
-    def lookup(self, buckets):
-        """uint32 [buckets]: the index entry of each bucket, 0 where the artifact has none."""
-        cdef const uint32_t[::1] wanted = np.ascontiguousarray(buckets, dtype=np.uint32)
-        cdef Py_ssize_t i
-        result = np.zeros(len(wanted), dtype=np.uint32)
-        cdef uint32_t[::1] out = result
-        for i in range(len(wanted)):
-            out[i] = self.find(wanted[i])
+        scratch = self.take()
+        try:
+            for row in range(len(queries)):
+                data = utf8_at(queries, row, &size, keep)
+                with nogil:
+                    self.compute_logits(data, size, scratch, &out[row, 0])
+                keep.clear()
+        finally:
+            scratch_give(&self.pool, scratch)
         return result

@@ -16,7 +16,7 @@ from topiccore import artifact as artifact_module
 from topiccore._scoring import Answer, Kernel, features, tokenize
 from topiccore.artifact import Artifact
 from topiccore.errors import ArtifactError
-from topiccore.reference import scale, sigmoid, split_entry
+from topiccore.reference import find_rows, scale, sigmoid
 from topiccore.taxonomy import Taxonomy
 
 
@@ -52,8 +52,11 @@ class TopicModel:
     def __init__(self, artifact: Artifact):
         self._artifact = artifact
         self._kernel = Kernel(
-            artifact.index,
+            artifact.index.groups,
+            artifact.index.keys,
+            artifact.index.entries,
             artifact.rows,
+            artifact.encoding,
             artifact.bias,
             artifact.thresholds,
             artifact.slopes,
@@ -129,22 +132,25 @@ class TopicModel:
         answer = self.score(query)
         tokens, _ = tokenize(query)
         texts = tokens + [f"{a} {b}" for a, b in pairwise(tokens)]
-        entries = self._kernel.lookup(features([query])[1]).tolist()
+        found = [find_rows(self._artifact, int(bucket)) for bucket in features([query])[1]]
         value = float(scale(len(tokens)))
         logits = self._kernel.logits([query])[0]
         emitted = {label.code: label.score for label in answer}
-        unknown = tuple(token for token, entry in zip(tokens, entries, strict=False) if not entry)
+        unknown = tuple(
+            token
+            for token, (plain, scaled) in zip(tokens, found, strict=False)
+            if plain is None and scaled is None
+        )
         explanations = []
         for code in emitted if codes is None else codes:
             place = self.taxonomy.index_of(code)
-            weights = self._artifact.rows[:, place]
             shares = []
-            for text, entry in zip(texts, entries, strict=True):
-                plain, scaled = split_entry(entry)
-                if entry:
-                    share = 0.0 if plain is None else float(weights[plain])
-                    share += 0.0 if scaled is None else value * float(weights[scaled])
-                    shares.append(FeatureShare(text, share))
+            for text, (plain, scaled) in zip(texts, found, strict=True):
+                if plain is None and scaled is None:
+                    continue
+                share = 0.0 if plain is None else float(plain[place])
+                share += 0.0 if scaled is None else value * float(scaled[place])
+                shares.append(FeatureShare(text, share))
             shares.sort(key=lambda share: -abs(share.share))
             explanations.append(
                 Explanation(
@@ -172,7 +178,7 @@ class TopicModel:
     def __repr__(self) -> str:
         return (
             f"<TopicModel {self.id[:12]}: {len(self.taxonomy)} labels, "
-            f"{len(self._artifact.rows)} rows>"
+            f"{len(self._artifact.index.keys)} features>"
         )
 
 
