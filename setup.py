@@ -13,7 +13,7 @@ DEBUG = os.environ.get("TOPICCORE_DEBUG") == "1"
 extension = Extension(
     "topiccore._scoring",
     ["topiccore/_scoring.pyx"],
-    depends=["topiccore/_fold_table.h", "topiccore/_rows.h", "topiccore/_scratch.h"],
+    depends=["topiccore/_fold_table.h", "topiccore/_rows.h", "topiccore/_scratch.h", "topiccore/_arrow.h"],
     define_macros=[("TOPICCORE_DEBUG", "1")] if DEBUG else [("NDEBUG", "1")],
     # No contraction: every build gives the same bits (see topiccore/_rows.h).
     extra_compile_args=["-ffp-contract=off", *(["-O0", "-g"] if DEBUG else ["-O3"])],

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from topiccore import Taxonomy, TaxonomyLabel, TopicModel, load
 from topiccore._scoring import features, hash_tokens
 from topiccore.artifact import Artifact, build_index, save
-from topiccore.compact import compact
+from topiccore.compaction import compact
 
 settings.register_profile(
     "topiccore",

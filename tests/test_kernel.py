@@ -19,7 +19,7 @@ from topiccore import (
     reference,
 )
 from topiccore._scoring import hash_tokens
-from topiccore.compact import compact
+from topiccore.compaction import compact
 
 KNOWN = [
     *("used", "honda", "civic", "cheap", "hotel", "東", "🚗", "dallas", "flight", "beach", "pizza"),

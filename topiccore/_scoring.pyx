@@ -6,10 +6,12 @@ const pointers and sizes.
 """
 
 cimport cython
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
+from cpython.ref cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.math cimport exp, fabs, log, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, qsort
+from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcpy, memset
 
 import numpy as np
@@ -37,6 +39,36 @@ cdef extern from "_scratch.h" nogil:
     void scratch_give(ScratchPool *pool, void *block)
     void scratch_free(ScratchPool *pool)
 
+cdef extern from "_arrow.h" nogil:
+    struct ArrowSchema:
+        const char *format
+        ArrowSchema *dictionary
+        void (*release)(ArrowSchema *) noexcept nogil
+    struct ArrowArray:
+        int64_t length
+        void (*release)(ArrowArray *) noexcept nogil
+    struct ArrowArrayStream:
+        int (*get_schema)(ArrowArrayStream *, ArrowSchema *) noexcept nogil
+        int (*get_next)(ArrowArrayStream *, ArrowArray *) noexcept nogil
+        const char *(*get_last_error)(ArrowArrayStream *) noexcept nogil
+        void (*release)(ArrowArrayStream *) noexcept nogil
+    ctypedef enum Layout:
+        LAYOUT_NONE
+    ctypedef enum Row:
+        ROW_TEXT
+        ROW_NULL
+        ROW_BROKEN
+    Layout arrow_layout(const ArrowSchema *schema)
+    bint arrow_fits(const ArrowArray *array, Layout layout)
+    Row arrow_row(const ArrowArray *array, Layout layout, int64_t row, const uint8_t **data,
+                  int64_t *size)
+    int fill_schema(ArrowSchema *schema)
+    int fill_array(ArrowArray *array, PyObject *owner, int64_t queries, const int32_t *offsets,
+                   int64_t emitted, const int32_t *labels, const double *scores, int64_t codes,
+                   const int32_t *code_offsets, const uint8_t *code_bytes)
+    void free_schema_capsule(object capsule)
+    void free_array_capsule(object capsule)
+
 cdef enum:
     TOKENS = 256          # tokens of a query that count; the rest is cut off, and the answer says so
     FEATURES = 2 * TOKENS
@@ -51,11 +83,31 @@ cdef enum:
     DROPPED = 3
     MAPPED = 4
     HANGUL = 6
+    TOGETHER = 256        # queries of a list that are scored in one go without the GIL
+    # bytes of a query up to which it is scored with the GIL held: for less it is not worth while
+    # to give the lock away, and to wait for it under load costs much more than the scoring
+    HELD = 2048
     MAX_FOLD_GROWTH = 16  # bytes of folded text per byte of input, at most
 
 cdef uint64_t FNV_OFFSET = 0xCBF29CE484222325ULL
 cdef uint64_t FNV_PRIME = 0x100000001B3ULL
 cdef Py_ssize_t _MAX_QUERY_BYTES = 1 << 20
+
+# What an ASCII byte becomes, as the table says: a byte of a token, or 0 where it separates.
+cdef uint8_t ASCII[128]
+
+cdef void fill_ascii() noexcept:
+    cdef uint32_t entry
+    cdef int code
+    for code in range(128):
+        entry = FOLD_STAGE2[<Py_ssize_t>FOLD_STAGE1[0] * 128 + code]
+        ASCII[code] = 0
+        if entry & 7 == WORD:
+            ASCII[code] = <uint8_t>code
+        elif entry & 7 == MAPPED:
+            ASCII[code] = FOLD_BYTES[entry >> 9]
+
+fill_ascii()
 
 MAX_TOKENS = TOKENS
 MAX_QUERY_BYTES = _MAX_QUERY_BYTES
@@ -109,12 +161,35 @@ cdef inline void end_token(Tokens *tokens) noexcept nogil:
         tokens.count += 1
 
 
+cdef inline Py_ssize_t put_ascii(const uint8_t *data, Py_ssize_t position, Py_ssize_t size,
+                                 Tokens *tokens) noexcept nogil:
+    # Takes the ASCII bytes of a token from ``position`` on; where they end.  The state stays in a
+    # register, which is most of the speed.
+    cdef uint64_t state
+    cdef uint8_t folded = ASCII[data[position]]
+    if not tokens.open:
+        if tokens.count == TOKENS:
+            tokens.truncated = True
+            return position
+        tokens.open = True
+        tokens.state = FNV_OFFSET
+    state = tokens.state
+    while folded:
+        state = (state ^ folded) * FNV_PRIME
+        if tokens.text != NULL:
+            tokens.text[tokens.length] = folded
+            tokens.length += 1
+        position += 1
+        if position == size or data[position] >= 0x80:
+            break
+        folded = ASCII[data[position]]
+    tokens.state = state
+    return position
+
+
 cdef inline int decode(const uint8_t *data, Py_ssize_t left, uint32_t *code) noexcept nogil:
-    # One code point; the number of bytes it took, or 0 where the bytes are not UTF-8.
+    # One code point that is not ASCII; the number of bytes it took, or 0 where the bytes are not UTF-8.
     cdef uint32_t lead = data[0]
-    if lead < 0x80:
-        code[0] = lead
-        return 1
     if lead < 0xC2:
         return 0
     if left < 2 or data[1] & 0xC0 != 0x80:
@@ -163,6 +238,13 @@ cdef void tokenize_utf8(const uint8_t *data, Py_ssize_t size, Tokens *tokens) no
     tokens.open = False
     tokens.length = 0
     while position < size and not tokens.truncated:
+        if data[position] < 0x80:
+            if ASCII[data[position]]:
+                position = put_ascii(data, position, size, tokens)
+            else:
+                end_token(tokens)
+                position += 1
+            continue
         width = decode(data + position, size - position, &code)
         if width == 0:
             end_token(tokens)
@@ -224,10 +306,14 @@ cdef const uint8_t *utf8_of(object query, Py_ssize_t *size, list keep) except NU
     else:
         raise QueryTypeError(f"a query is str or UTF-8 bytes, not {type(query).__name__}")
     if size[0] > _MAX_QUERY_BYTES:
-        raise QueryTooLongError(
-            f"the query has {size[0]} bytes of UTF-8; at most {_MAX_QUERY_BYTES} are allowed"
-        )
+        raise too_long(size[0], "")
     return <const uint8_t *>data
+
+
+cdef object too_long(int64_t size, str place):
+    return QueryTooLongError(
+        f"{place}the query has {size} bytes of UTF-8; at most {_MAX_QUERY_BYTES} are allowed"
+    )
 
 
 def tokenize(query):
@@ -287,9 +373,8 @@ def features(queries):
     found.ends = NULL
     for row in range(len(queries)):
         data = utf8_at(queries, row, &size, keep)
-        with nogil:
-            tokenize_utf8(data, size, &found)
-            count = hash_features(&found, buckets)
+        tokenize_utf8(data, size, &found)
+        count = hash_features(&found, buckets)
         if total + count > capacity:
             capacity = 2 * (total + count)
             out = None
@@ -379,6 +464,11 @@ def _rebuild_answer(labels, truncated):
 cdef struct Candidate:
     double score
     int32_t label
+
+
+cdef struct Query:
+    const uint8_t *data
+    Py_ssize_t size
 
 
 cdef int best_first(const void *left, const void *right) noexcept nogil:
@@ -580,65 +670,307 @@ cdef class Kernel:
             scratch.emitted[scratch.place[parent]].score = score
         return count
 
-    cdef Answer answer(self, const uint8_t *data, Py_ssize_t size, double floor,
-                       Py_ssize_t limit):
-        cdef Scratch *scratch = self.take()
-        cdef int count, i
-        cdef Answer result
+    cdef int score_into(self, Block block, const uint8_t *data, Py_ssize_t size, double floor,
+                        Py_ssize_t limit, Scratch *scratch) except -1 nogil:
+        # Adds the answer to one query to a block.
+        cdef int count
+        self.compute_logits(data, size, scratch, scratch.logits)
+        count = self.emit(scratch, floor)
+        if 0 <= limit < count:
+            count = <int>limit
+        block.put(scratch.emitted, count, scratch.tokens.truncated)
+        return 0
+
+    cdef Answer answer(self, const Candidate *emitted, int count, bint truncated):
         cdef EmittedLabel label
-        try:
-            with nogil:
-                self.compute_logits(data, size, scratch, scratch.logits)
-                count = self.emit(scratch, floor)
-            if 0 <= limit < count:
-                count = <int>limit
-            result = Answer.__new__(Answer)
-            for i in range(count):
-                label = EmittedLabel.__new__(EmittedLabel)
-                label.code = <str>self.codes[scratch.emitted[i].label]
-                label.name = <str>self.names[scratch.emitted[i].label]
-                label.score = scratch.emitted[i].score
-                result.append(label)
-            result.truncated = scratch.tokens.truncated
-            return result
-        finally:
-            scratch_give(&self.pool, scratch)
+        cdef Answer result = Answer.__new__(Answer)
+        cdef int i
+        for i in range(count):
+            label = EmittedLabel.__new__(EmittedLabel)
+            label.code = <str>self.codes[emitted[i].label]
+            label.name = <str>self.names[emitted[i].label]
+            label.score = emitted[i].score
+            result.append(label)
+        result.truncated = truncated
+        return result
 
     def score(self, query, double floor, Py_ssize_t limit):
         """The ``Answer`` to one query; ``floor < 0``: the thresholds; ``limit < 0``: no limit."""
         cdef Py_ssize_t size
         cdef list keep = []
         cdef const uint8_t *data = utf8_of(query, &size, keep)
-        return self.answer(data, size, floor, limit)
+        cdef Scratch *scratch = self.take()
+        cdef int count
+        try:
+            if size <= HELD:
+                self.compute_logits(data, size, scratch, scratch.logits)
+                count = self.emit(scratch, floor)
+            else:
+                with nogil:
+                    self.compute_logits(data, size, scratch, scratch.logits)
+                    count = self.emit(scratch, floor)
+            if 0 <= limit < count:
+                count = <int>limit
+            return self.answer(scratch.emitted, count, scratch.tokens.truncated)
+        finally:
+            scratch_give(&self.pool, scratch)
 
     def score_batch(self, queries, double floor, Py_ssize_t limit):
         """The ``Answer`` to each query, in order; errors name the position."""
-        cdef Py_ssize_t size, row
+        cdef Py_ssize_t first, row, count
+        cdef int64_t start
         cdef list keep = [], answers = []
-        cdef const uint8_t *data
+        cdef Query texts[TOGETHER]
+        cdef Block block
+        cdef Scratch *scratch
         queries = list(queries)
-        for row in range(len(queries)):
-            data = utf8_at(queries, row, &size, keep)
-            answers.append(self.answer(data, size, floor, limit))
+        for first from 0 <= first < len(queries) by TOGETHER:
+            count = min(<Py_ssize_t>TOGETHER, len(queries) - first)
+            for row in range(count):
+                texts[row].data = utf8_at(queries, first + row, &texts[row].size, keep)
+            block = Block(count)
+            scratch = self.take()
+            try:
+                with nogil:
+                    for row in range(count):
+                        self.score_into(block, texts[row].data, texts[row].size, floor, limit,
+                                        scratch)
+            finally:
+                scratch_give(&self.pool, scratch)
+            start = 0
+            for row in range(count):
+                answers.append(self.answer(block.emitted + start, <int>(block.ends[row] - start),
+                                           block.truncated[row]))
+                start = block.ends[row]
             keep.clear()
         return answers
 
     def logits(self, queries):
         """float32 [queries, labels]: the logits of all labels."""
-        cdef Py_ssize_t size, row
+        cdef Py_ssize_t first, row, count
         cdef list keep = []
-        cdef const uint8_t *data
+        cdef Query texts[TOGETHER]
         cdef Scratch *scratch
         queries = list(queries)
         result = np.empty((len(queries), self.labels), dtype=np.float32)
         cdef float[:, ::1] out = result
-        scratch = self.take()
+        for first from 0 <= first < len(queries) by TOGETHER:
+            count = min(<Py_ssize_t>TOGETHER, len(queries) - first)
+            for row in range(count):
+                texts[row].data = utf8_at(queries, first + row, &texts[row].size, keep)
+            scratch = self.take()
+            with nogil:
+                for row in range(count):
+                    self.compute_logits(texts[row].data, texts[row].size, scratch,
+                                        &out[first + row, 0])
+                scratch_give(&self.pool, scratch)
+            keep.clear()
+        return result
+
+    def score_rows(self, Column column, int64_t start, int64_t stop, int64_t position,
+                   double floor, Py_ssize_t limit):
+        """The ``Block`` of answers to rows of an Arrow column, scored without the GIL.
+
+        A null has an empty answer.  ``position`` is what errors call row 0 of the column.
+        """
+        cdef Block block = Block(stop - start)
+        cdef Scratch *scratch = self.take()
+        cdef const uint8_t *data = NULL
+        cdef int64_t size = 0, row = start
+        cdef Row kind = ROW_TEXT
         try:
-            for row in range(len(queries)):
-                data = utf8_at(queries, row, &size, keep)
-                with nogil:
-                    self.compute_logits(data, size, scratch, &out[row, 0])
-                keep.clear()
+            with nogil:
+                for row in range(start, stop):
+                    kind = arrow_row(&column.array, column.layout, row, &data, &size)
+                    if kind == ROW_TEXT and size <= _MAX_QUERY_BYTES:
+                        self.score_into(block, data, size, floor, limit, scratch)
+                    elif kind == ROW_NULL:
+                        block.put(NULL, 0, False)
+                    else:
+                        break
         finally:
             scratch_give(&self.pool, scratch)
-        return result
+        if kind == ROW_BROKEN:
+            raise ValueError(f"query {position + row}: the Arrow column is broken there")
+        if size > _MAX_QUERY_BYTES:
+            raise too_long(size, f"query {position + row}: ")
+        return block
+
+
+# --- answers of many queries --------------------------------------------------------------------
+
+@cython.final
+cdef class Block:
+    """Answers of queries in order, one label after the other."""
+
+    cdef Candidate *emitted
+    cdef int64_t *ends               # where each query's labels end in ``emitted``
+    cdef uint8_t *truncated
+    cdef readonly int64_t queries
+    cdef readonly int64_t total      # labels of all queries
+    cdef int64_t room
+
+    def __cinit__(self, int64_t queries):
+        self.room = 2 * queries + 16
+        self.emitted = <Candidate *>malloc(self.room * sizeof(Candidate))
+        self.ends = <int64_t *>malloc(queries * sizeof(int64_t) + 1)
+        self.truncated = <uint8_t *>malloc(queries + 1)
+        if self.emitted == NULL or self.ends == NULL or self.truncated == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.emitted)
+        free(self.ends)
+        free(self.truncated)
+
+    cdef int put(self, const Candidate *emitted, int count, bint truncated) except -1 nogil:
+        # The next query's labels; there are no more queries than the block was made for.
+        cdef void *more
+        if self.total + count > self.room:
+            more = realloc(self.emitted, 2 * (self.total + count) * sizeof(Candidate))
+            if more == NULL:
+                with gil:
+                    raise MemoryError
+            self.emitted = <Candidate *>more
+            self.room = 2 * (self.total + count)
+        if count:
+            memcpy(self.emitted + self.total, emitted, count * sizeof(Candidate))
+        self.total += count
+        self.ends[self.queries] = self.total
+        self.truncated[self.queries] = truncated
+        self.queries += 1
+        return 0
+
+    def write(self, int64_t query, int64_t label, int32_t[::1] offsets, int32_t[::1] labels,
+              double[::1] scores, uint8_t[::1] truncated):
+        """Copies the answers to where ``query`` is the first and ``label`` the first label."""
+        cdef int64_t i
+        if (query + self.queries >= len(offsets) or query + self.queries > len(truncated)
+                or label + self.total > min(len(labels), len(scores))):
+            raise ValueError("the arrays are too short")
+        with nogil:
+            for i in range(self.queries):
+                offsets[query + i + 1] = <int32_t>(label + self.ends[i])
+                truncated[query + i] = self.truncated[i]
+            for i in range(self.total):
+                labels[label + i] = self.emitted[i].label
+                scores[label + i] = self.emitted[i].score
+
+
+# --- Arrow --------------------------------------------------------------------------------------
+
+@cython.final
+cdef class Column:
+    """One Arrow array of strings or bytes, taken over from its producer."""
+
+    cdef ArrowArray array
+    cdef Layout layout
+
+    def __len__(self):
+        return self.array.length
+
+    def __dealloc__(self):
+        if self.array.release != NULL:
+            self.array.release(&self.array)
+
+
+cdef Layout layout_of(const ArrowSchema *schema) except LAYOUT_NONE:
+    cdef Layout layout = arrow_layout(schema)
+    if layout == LAYOUT_NONE:
+        if schema.dictionary != NULL:
+            raise TypeError("the Arrow column is dictionary-encoded; decode it to strings")
+        raise TypeError(
+            "the Arrow column has format "
+            f"{(<bytes>schema.format).decode('utf-8', 'replace')!r}; one of strings is needed"
+        )
+    return layout
+
+
+cdef Column column_of(ArrowArray *array, Layout layout):
+    # Takes the array over, as the interface says: a moved structure has no release.
+    cdef Column column = Column.__new__(Column)
+    column.array = array[0]
+    column.layout = layout
+    array.release = NULL
+    if not arrow_fits(&column.array, layout):
+        raise ValueError("the Arrow column is broken: it lacks buffers")
+    return column
+
+
+def import_columns(source):
+    """The chunks of an Arrow array or chunked array of strings or bytes: a list of ``Column``.
+
+    ``source`` has ``__arrow_c_array__`` or ``__arrow_c_stream__``.  Nothing is copied.  Raises
+    ``TypeError`` for anything else.
+    """
+    cdef ArrowSchema *schema
+    cdef ArrowSchema own
+    cdef ArrowArray *array
+    cdef ArrowArray chunk
+    cdef ArrowArrayStream *stream
+    cdef Layout layout
+    cdef int failed
+    if hasattr(source, "__arrow_c_array__"):
+        schema_capsule, array_capsule = source.__arrow_c_array__()
+        schema = <ArrowSchema *>PyCapsule_GetPointer(schema_capsule, "arrow_schema")
+        array = <ArrowArray *>PyCapsule_GetPointer(array_capsule, "arrow_array")
+        return [column_of(array, layout_of(schema))]
+    if not hasattr(source, "__arrow_c_stream__"):
+        raise TypeError(f"queries is no Arrow array of strings, but {type(source).__name__}")
+    capsule = source.__arrow_c_stream__()
+    stream = <ArrowArrayStream *>PyCapsule_GetPointer(capsule, "arrow_array_stream")
+    with nogil:
+        failed = stream.get_schema(stream, &own)
+    if failed:
+        raise stream_error(stream)
+    try:
+        layout = layout_of(&own)
+    finally:
+        if own.release != NULL:
+            own.release(&own)
+    columns = []
+    while True:
+        with nogil:
+            failed = stream.get_next(stream, &chunk)
+        if failed:
+            raise stream_error(stream)
+        if chunk.release == NULL:
+            return columns
+        columns.append(column_of(&chunk, layout))
+
+
+cdef object stream_error(ArrowArrayStream *stream):
+    cdef const char *message = stream.get_last_error(stream)
+    told = "" if message == NULL else (<bytes>message).decode("utf-8", "replace")
+    return ValueError(f"the Arrow stream failed: {told}")
+
+
+def export_schema():
+    """The capsule of the Arrow type of answers: list<struct<label, score>>."""
+    cdef ArrowSchema *schema = <ArrowSchema *>calloc(1, sizeof(ArrowSchema))
+    if schema == NULL:
+        raise MemoryError
+    capsule = PyCapsule_New(schema, "arrow_schema", <void (*)(object) noexcept>free_schema_capsule)
+    if fill_schema(schema) < 0:
+        raise MemoryError
+    return capsule
+
+
+def export_array(offsets, labels, scores, code_offsets, code_bytes):
+    """The capsule of an Arrow array of answers over these buffers, which it keeps alive.
+
+    int32 [queries + 1], int32 [emitted], float64 [emitted]; int32 [codes + 1], uint8 [bytes].
+    """
+    cdef const int32_t[::1] starts = offsets, places = labels, code_starts = code_offsets
+    cdef const double[::1] values = scores
+    cdef const uint8_t[::1] text = code_bytes
+    cdef ArrowArray *array = <ArrowArray *>calloc(1, sizeof(ArrowArray))
+    if array == NULL:
+        raise MemoryError
+    capsule = PyCapsule_New(array, "arrow_array", <void (*)(object) noexcept>free_array_capsule)
+    owner = (offsets, labels, scores, code_offsets, code_bytes)
+    if fill_array(array, <PyObject *>owner, len(starts) - 1, &starts[0], len(places),
+                  &places[0] if len(places) else NULL, &values[0] if len(values) else NULL,
+                  len(code_starts) - 1, &code_starts[0], &text[0] if len(text) else NULL) < 0:
+        raise MemoryError
+    return capsule

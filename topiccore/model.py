@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from topiccore import artifact as artifact_module
 from topiccore._scoring import Answer, Kernel, features, tokenize
+from topiccore.arrow import ArrowAnswers, score_columns
 from topiccore.artifact import Artifact
 from topiccore.errors import ArtifactError
 from topiccore.reference import find_rows, scale, sigmoid
@@ -64,6 +65,7 @@ class TopicModel:
             artifact.taxonomy.parents,
             [(label.code, label.name) for label in artifact.taxonomy],
         )
+        self._codes = tuple(label.code for label in artifact.taxonomy)
 
     @property
     def id(self) -> str:
@@ -118,6 +120,31 @@ class TopicModel:
         """``score`` for each query, in order; errors name the position of the query."""
         _refuse_single(queries)
         return self._kernel.score_batch(queries, *_checked(min_score, max_labels))
+
+    def score_arrow(
+        self,
+        queries: Any,
+        *,
+        min_score: float | None = None,
+        max_labels: int | None = None,
+        threads: int = 1,
+    ) -> ArrowAnswers:
+        """``score`` for each row of an Arrow column of strings, without making Python strings.
+
+        Args:
+            queries: an Arrow array or chunked array of strings or UTF-8 bytes (of any library with
+                the Arrow PyCapsule interface; string, large_string or string_view).
+            min_score: as in ``score``.
+            max_labels: as in ``score``.
+            threads: how many threads share the rows, 1 or more.
+
+        The answers have the bits that ``score`` gives; a null's is empty.  Raises ``TypeError`` for
+        what is no such column, and as ``score``, naming the position of the query.
+        """
+        if threads < 1:
+            raise ValueError(f"threads is {threads}, below 1")
+        floor, limit = _checked(min_score, max_labels)
+        return score_columns(self._kernel, queries, self._codes, floor, limit, threads)
 
     def logits(self, queries: Iterable[str | bytes]) -> NDArray[np.float32]:
         """float32 [queries, labels]: the logit of every label of the taxonomy for each query."""

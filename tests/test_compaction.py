@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from topiccore import ArtifactError, Taxonomy, TaxonomyLabel, TopicModel, load, reference
 from topiccore.artifact import Artifact, build_index, save
-from topiccore.compact import compact
+from topiccore.compaction import compact
 
 
 def artifact_of(plain: np.ndarray, scaled: np.ndarray, shared: int = 0) -> Artifact:
