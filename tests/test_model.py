@@ -3,11 +3,8 @@
 import copy
 import pickle
 import shutil
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -359,31 +356,7 @@ def test_copies_and_pickles(again):
     assert label == answer[0]
 
 
-# --- threads ------------------------------------------------------------------------------------
-
-
-def test_threads_share_a_model(model, large_model):
-    words = [*WORDS, "東", "🚗", "\ud83d", "cafe"]
-    random = np.random.RandomState(1)
-    queries = [" ".join(random.choice(words, random.randint(0, 40))) for _ in range(100)]
-    together = threading.Barrier(16)
-
-    def score_all() -> list[object]:
-        return [
-            [model.score(query, min_score=0.2) for query in queries],
-            model.score_batch(queries),
-            model.logits(queries).tobytes(),
-            [large_model.score(query, max_labels=5) for query in queries[:20]],
-        ]
-
-    def score_all_together(_: int) -> list[object]:
-        together.wait()
-        return score_all()
-
-    expected = score_all()
-    with ThreadPoolExecutor(together.parties) as pool:
-        for found in pool.map(score_all_together, range(together.parties)):
-            assert found == expected
+# --- explanations as values ----------------------------------------------------------------------
 
 
 def test_explanations_are_values():

@@ -92,16 +92,21 @@ static inline Row arrow_row(const struct ArrowArray *array, Layout layout, int64
         *data = (const uint8_t *)array->buffers[2 + parts[2]] + parts[3];
         return ROW_TEXT;
     }
+    /* copied, since a producer need not align its offsets */
     int64_t first, last;
     if (layout == LAYOUT_SMALL) {
-        first = ((const int32_t *)array->buffers[1])[at];
-        last = ((const int32_t *)array->buffers[1])[at + 1];
+        int32_t ends[2];
+        memcpy(ends, (const char *)array->buffers[1] + 4 * at, 8);
+        first = ends[0];
+        last = ends[1];
     } else {
-        first = ((const int64_t *)array->buffers[1])[at];
-        last = ((const int64_t *)array->buffers[1])[at + 1];
+        int64_t ends[2];
+        memcpy(ends, (const char *)array->buffers[1] + 8 * at, 16);
+        first = ends[0];
+        last = ends[1];
     }
-    *size = last - first;
     if (first < 0 || last < first) return ROW_BROKEN;
+    *size = last - first;
     if (*size > 0) *data = (const uint8_t *)array->buffers[2] + first;
     return ROW_TEXT;
 }
