@@ -1,6 +1,6 @@
 """Calibration: from a query's logits to scores that are probabilities.
 
-    score[l] = sigmoid(slope[l] * logit[l] + weights[l] . context[l] + intercept[l])
+    score[l] = sigmoid(slope[l] * (logit[l] + weights[l] . context[l]) + intercept[l])
 
 The context (``training.context``) is what the query's other labels say: a topic whose rival is
 nearly as strong is less sure than its logit alone tells, one with a strong subtopic is surer.
@@ -28,22 +28,29 @@ _LOW = -12.0
 
 @dataclass(frozen=True)
 class Calibration:
-    """``slopes`` (above 0) and ``intercepts`` float32 [labels], ``weights`` float32 [labels, 3]."""
+    """``slopes`` (above 0) and ``intercepts`` float32 [labels], ``weights`` float32 [3, labels]."""
 
     slopes: NDArray[np.float32]
     intercepts: NDArray[np.float32]
     weights: NDArray[np.float32]
 
-    def margins(self, logits: NDArray[np.floating[Any]], taxonomy: Taxonomy) -> NDArray[np.float32]:
-        """The log-odds of the scores, float32 [queries, labels], from logits of that shape."""
-        margins = logits * self.slopes + self.intercepts
-        for plane, values in enumerate(context(logits, taxonomy)):
-            margins += values * self.weights[:, plane]
-        return np.asarray(margins, dtype=np.float32)
+    def in_context(
+        self, logits: NDArray[np.floating[Any]], taxonomy: Taxonomy
+    ) -> NDArray[np.float32]:
+        """Logits in context, what thresholds are compared with; float32 [queries, labels]."""
+        sums = np.array(logits, dtype=np.float32)
+        for weights, values in zip(self.weights, context(logits, taxonomy), strict=True):
+            sums += weights * values
+        return sums
 
     def scores(self, logits: NDArray[np.floating[Any]], taxonomy: Taxonomy) -> NDArray[np.float32]:
         """The scores, float32 [queries, labels], from logits of that shape."""
-        return sigmoid(self.margins(logits, taxonomy))
+        return sigmoid(self.in_context(logits, taxonomy) * self.slopes + self.intercepts)
+
+    def logit_at(self, score: float) -> NDArray[np.float64]:
+        """float64 [labels]: the logit in context at which a label has this score, in (0, 1)."""
+        odds = np.log(score / (1 - score))
+        return np.asarray((odds - self.intercepts.astype(float)) / self.slopes)
 
 
 def calibrate(
@@ -61,7 +68,7 @@ def calibrate(
     """
     labels = len(taxonomy)
     slopes, intercepts = np.ones(labels), np.zeros(labels)
-    weights = np.zeros((labels, 3))
+    weights = np.zeros((3, labels))
     planes = context(logits, taxonomy)
     topics = taxonomy.parents < 0
     for level in (topics, ~topics):
@@ -70,15 +77,15 @@ def calibrate(
             inputs = np.maximum(inputs, _LOW)
             fitted = LogisticRegression(C=1e3, max_iter=1000).fit(inputs, gold[:, level].ravel())
             slopes[level] = max(float(fitted.coef_[0, 0]), _LEAST_SLOPE)
-            weights[level] = fitted.coef_[0, 1:]
+            weights[:, level] = fitted.coef_[0, 1:, None] / slopes[level]
             intercepts[level] = fitted.intercept_[0]
     shared = Calibration(*(x.astype(np.float32) for x in (slopes, intercepts, weights)))
-    margins = np.clip(shared.margins(logits, taxonomy), -40, 40)
-    scale, shift = _fit(margins, gold, prior)
+    log_odds = shared.in_context(logits, taxonomy) * shared.slopes + shared.intercepts
+    scale, shift = _fit(np.clip(log_odds, -40, 40), gold, prior)
     return Calibration(
         (slopes * scale).astype(np.float32),
         (intercepts * scale + shift).astype(np.float32),
-        (weights * scale[:, None]).astype(np.float32),
+        weights.astype(np.float32),
     )
 
 

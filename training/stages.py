@@ -12,7 +12,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 import topiccore
-from topiccore.artifact import Artifact, save
+from topiccore.artifact import Artifact, Index, save
+from topiccore.compaction import compact
 from training.calibration import calibrate
 from training.config import Config
 from training.dataset import Dataset, load_dataset
@@ -133,14 +134,23 @@ def student(run: Run) -> None:
         examples.prior(),
     )
     index, rows = fold(estimator.coef_, features)
-    run.folder.save_arrays("student", {"index": index, "rows": rows, "bias": estimator.intercept_})
+    run.folder.save_arrays(
+        "student",
+        {
+            "groups": index.groups,
+            "keys": index.keys,
+            "entries": index.entries,
+            "rows": rows,
+            "bias": estimator.intercept_,
+        },
+    )
 
 
 def thresholds(run: Run) -> None:
     """Calibration and thresholds from the validation queries -> ``thresholds.npz``."""
     data = run.data
     logits = topiccore.TopicModel(_artifact(run)).logits(data.validation.texts)
-    calibration = calibrate(logits, data.validation.gold)
+    calibration = calibrate(logits, data.validation.gold, data.taxonomy)
     support = data.train.gold.sum(axis=0)
     chosen = choose_thresholds(
         logits,
@@ -160,6 +170,7 @@ def thresholds(run: Run) -> None:
             "thresholds": chosen.logits,
             "slopes": calibration.slopes,
             "intercepts": calibration.intercepts,
+            "context": calibration.weights,
         },
     )
 
@@ -173,7 +184,8 @@ def _artifact(run: Run, chosen: dict[str, Any] | None = None, **described: Any) 
         "slopes": np.ones(labels, np.float32),
         "intercepts": np.zeros(labels, np.float32),
     }
-    return Artifact(taxonomy=run.data.taxonomy, **stored, **chosen, **described)
+    index = Index(*(stored.pop(name) for name in ("groups", "keys", "entries")))
+    return Artifact(taxonomy=run.data.taxonomy, index=index, **stored, **chosen, **described)
 
 
 def export(run: Run) -> None:
@@ -189,7 +201,7 @@ def export(run: Run) -> None:
         "settings": {
             name: run.config.section(name) for name in ("vectors", "words", "student", "thresholds")
         },
-        "quality": measure(topiccore.TopicModel(_artifact(run, chosen)), run.data.test),
+        "quality": measure(topiccore.TopicModel(compact(_artifact(run, chosen))), run.data.test),
         "labels_never_emitted": never,
     }
     data = {
@@ -198,7 +210,7 @@ def export(run: Run) -> None:
         "validation_queries": len(run.data.validation),
         "examples": len(run.examples),
     }
-    described = _artifact(run, chosen, training=training, data=data)
+    described = compact(_artifact(run, chosen, training=training, data=data))
     identity = save(described, run.folder.path / ARTIFACT, overwrite=True)
     run.report(f"artifact {identity[:12]} in {run.folder.path / ARTIFACT}")
 

@@ -55,7 +55,7 @@ def choose_thresholds(
     ``support`` [labels] is how many training queries have each label: the evidence its weights
     stand on.
     """
-    scores = calibration.scores(logits)
+    scores = calibration.scores(logits, taxonomy)
     topics = taxonomy.parents < 0
     values = np.full(len(taxonomy), np.inf)
     known = support >= config.min_support
