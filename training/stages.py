@@ -19,6 +19,7 @@ from topiccore.artifact import Artifact, save
 from training.calibration import calibrate
 from training.config import Config
 from training.dataset import Dataset, load_dataset
+from training.errors import TrainingError
 from training.export import fold
 from training.features import QueryFeatures, choose_buckets
 from training.quality import measure, quality_table
@@ -107,8 +108,13 @@ def student(run: Run) -> None:
 def folds(run: Run) -> None:
     """Out-of-fold logits of the training queries -> ``folds.npz``."""
     train = run.data.train
-    matrix = run.features.transform(train.texts)
     count = run.config.thresholds.folds
+    if len(train) < count:
+        raise TrainingError(
+            f"{run.config.path('train')}: {len(train)} queries do not make "
+            f"thresholds.folds = {count} folds"
+        )
+    matrix = run.features.transform(train.texts)
     fold_of = np.random.default_rng(run.config.seed).permutation(len(train)) % count
     logits = np.zeros(train.gold.shape, np.float32)
     parts = Parallel(n_jobs=min(count, cpu_count()), return_as="generator")(
@@ -224,7 +230,7 @@ STAGES = (
     Stage(student, ("student",), ("vectors",), ("student.npz",)),
     Stage(folds, ("student", "thresholds"), ("vectors",), ("folds.npz",)),
     Stage(thresholds, ("thresholds",), ("folds",), ("thresholds.npz",)),
-    Stage(export, (), ("student", "thresholds"), (f"{ARTIFACT}/manifest.json",)),
+    Stage(export, (), ("vectors", "student", "thresholds"), (f"{ARTIFACT}/manifest.json",)),
     Stage(evaluate, (), ("export",), ("evaluation.json",)),
 )
 
