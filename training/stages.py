@@ -145,7 +145,12 @@ def thresholds(run: Run) -> None:
         logits, train.gold, calibration, run.data.taxonomy, run.config.thresholds, run.config.seed
     )
     emitted = int(np.isfinite(chosen.logits).sum())
-    cuts = ", ".join(f"{level} from a score of {cut:.2f}" for level, cut in chosen.cuts.items())
+    cuts = ", ".join(
+        f"{level} from a score of {cut:.2f}"
+        if np.isfinite(cut)
+        else f"no {level}, as no cut is shown to keep the precision"
+        for level, cut in chosen.cuts.items()
+    )
     run.report(f"thresholds: {cuts}; {emitted} of {len(chosen.logits)} labels can be emitted")
     run.folder.save_arrays(
         "thresholds",
