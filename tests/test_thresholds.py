@@ -175,6 +175,18 @@ def test_cuts_meet_the_target_on_the_data_they_were_chosen_on(choices, level):
     assert min(levels[level][0] for _, levels in choices) >= TARGET
 
 
+@pytest.mark.parametrize("at_the_top", [11, 60, 110, 200])
+def test_few_emissions_at_the_strictest_cuts_do_not_end_the_search(at_the_top):
+    scores, gold = np.full((3000, len(TAXONOMY)), 0.01), np.zeros((3000, len(TAXONOMY)), bool)
+    scores[:at_the_top, ~TOPICS], scores[at_the_top:2000, ~TOPICS] = 0.995, 0.8
+    gold[:2000, ~TOPICS] = True
+    gold[0, ~TOPICS] = False  # the best-scored query is a wrong one
+    gold = with_topics(gold, TAXONOMY)
+    chosen = choose_thresholds(logits_of(scores), gold, identity(), TAXONOMY, CONFIG, 0)
+    assert chosen.cuts["subtopics"] <= 0.8
+    assert chosen.support[~TOPICS].tolist() == [2000] * 4
+
+
 def test_a_cut_is_one_score_for_all_labels_of_a_level():
     rng = np.random.default_rng(3)
     scores, _, gold = simulated(rng, 4000)

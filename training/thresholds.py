@@ -3,10 +3,11 @@
 Calibrated scores make labels comparable, so each level of the taxonomy (topics, subtopics) needs
 one cut on the scores; the calibration turns it into one logit threshold per label.  The cuts are
 the lowest ones whose precision is shown, at the set confidence, to reach the target: candidates
-are tested from the strictest with enough emissions on and the first failure ends the search, which keeps the error of
-the whole search at that of one test (fixed-sequence testing in Learn then Test, Angelopoulos et
-al. 2021, arXiv:2110.01052).  Each test is the betting bound of Waudby-Smith and Ramdas 2020
-(arXiv:2010.09686) on whole queries, because labels of one query are not independent.
+are tested from the strictest one with enough emissions on, and the first failure ends the search,
+which keeps the error of the whole search at that of one test (fixed-sequence testing in Learn then
+Test, Angelopoulos et al. 2021, arXiv:2110.01052).  Each test is the betting bound of Waudby-Smith
+and Ramdas 2020 (arXiv:2010.09686) on whole queries, because labels of one query are not
+independent.
 """
 
 from __future__ import annotations
