@@ -92,14 +92,18 @@ def open_run(folder: Path, config: Path, report: Any = quiet, show: Any = quiet)
     return Run(read_config(config), RunFolder(folder), default_cache(), report, show)
 
 
-@cache
 def trained(factory: pytest.TempPathFactory) -> tuple[Path, Path, subprocess.CompletedProcess[str]]:
     """(run folder, configuration, outcome) of a whole run with small settings, once a session.
 
     Tests that change the folder copy it first.
     """
+    return _trained(factory.getbasetemp() / "trained")
+
+
+@cache
+def _trained(folder: Path) -> tuple[Path, Path, subprocess.CompletedProcess[str]]:
     queries()  # so that a download is not part of the run
-    folder = factory.mktemp("trained")
+    folder.mkdir()
     config = write_config(folder)
     outcome = train(
         *("--config", config, "--out", folder / "run"), environment={"PYTHONHASHSEED": "1"}

@@ -33,7 +33,8 @@ class RunFolder:
         """Reads ``name.npz``; raises ``TrainingError`` that names the file."""
         file = self.path / f"{name}.npz"
         try:
-            with np.load(file, allow_pickle=False) as stored:
+            # Opened here, because np.load leaves a damaged file open.
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return dict(stored)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise _unreadable(file, error) from error

@@ -211,10 +211,10 @@ def evaluate(run: Run) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A function, the sections of the settings it hangs on and the stages it reads from."""
+    """A function, the settings (or sections) it hangs on and the stages it reads from."""
 
     run: Callable[[Run], None]
-    sections: tuple[str, ...]
+    settings: tuple[str, ...]
     after: tuple[str, ...]
     files: tuple[str, ...]
 
@@ -233,7 +233,7 @@ STAGES = (
     Stage(collections, ("data",), (), ()),
     Stage(vectors, ("vectors",), ("collections",), ("vectors.npz",)),
     Stage(student, ("student",), ("vectors",), ("student.npz",)),
-    Stage(folds, ("student", "thresholds"), ("vectors",), ("folds.npz",)),
+    Stage(folds, ("student", "thresholds.folds"), ("vectors",), ("folds.npz",)),
     Stage(thresholds, ("thresholds",), ("folds",), ("thresholds.npz",)),
     Stage(export, (), ("vectors", "student", "thresholds"), (f"{ARTIFACT}/manifest.json",)),
     Stage(evaluate, (), ("export",), ("evaluation.json",)),
