@@ -122,8 +122,8 @@ def test_error_of_true_scores_is_near_0_and_of_shifted_ones_is_the_shift():
 
 
 def test_error_by_hand():
-    scores = np.array([[0.2, 0.4], [0.6, 0.8]])
-    gold = np.array([[False, True], [False, True]])
+    scores = np.array([[0.6, 0.2], [0.8, 0.4]])
+    gold = np.array([[False, False], [True, True]])
     # One bin: mean score 0.5, half are right.  Four bins: each pair by itself.
     assert calibration_error(scores, gold, bins=1) == pytest.approx(0)
     assert calibration_error(scores, gold, bins=4) == pytest.approx((0.2 + 0.6 + 0.6 + 0.2) / 4)

@@ -74,6 +74,20 @@ def test_folder_of_a_run(first):
     )
 
 
+def test_the_estimator_has_the_settings(tmp_path, first):
+    run = open_run(first[0], write_config(tmp_path, seed=3, student__l2=0.7))
+    settings = run.config.student
+    found = run.estimator(quiet).get_params()
+    assert found == {
+        **{name: getattr(settings, name) for name in ("epochs", "batch", "l2", "smoothing")},
+        "learning_rate": settings.learning_rate,
+        "dense_learning_rate": settings.vector_learning_rate,
+        "dense_features": run.config.vectors.dimensions,
+        "seed": 3,
+        "report": quiet,
+    }
+
+
 def test_artifact_tells_where_it_comes_from(first):
     folder, config = first
     run = open_run(folder, config)
