@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from pathlib import Path
@@ -43,6 +44,8 @@ def serve(model: Path, host: str, port: int, workers: int, settings: Settings) -
     fail again as soon as they are started again.
     """
     address = free_address(host, port)
+    # Granian advises against more threads than CPUs; THREADS is meant, see build.
+    logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.msg)
     os.environ.update(to_environment(model, settings))
     build(address, port, workers).serve()
 
@@ -83,4 +86,6 @@ def free_address(host: str, port: int) -> str:
             probe.bind(address)
     except OSError as error:
         raise AddressError(f"cannot listen at {host}:{port}: {error.strerror}") from error
+    except UnicodeError as error:
+        raise AddressError(f"cannot listen at {host}:{port}: not a host name") from error
     return str(address[0])

@@ -66,7 +66,9 @@ def main() -> int:
         }
         check = "import topiccore._scoring as s; print('testing', s.__file__)"
         subprocess.run([sys.executable, "-c", check], cwd=folder, env=environment, check=True)
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests]
+        # The sanitizers write to the file descriptor, which pytest must not take.
+        options = ["-p", "no:cacheprovider", "--capture=sys"]
+        command = [sys.executable, "-m", "pytest", *options, *tests]
         return subprocess.run(command, cwd=folder, env=environment).returncode
 
 

@@ -100,11 +100,21 @@ void topiccore_sum_sparse8(const uint16_t *cells, const uint32_t *spans, int spa
     }
 }
 
-/* Whether any logit reaches its threshold. */
-static inline int any_reached(const float *logits, const float *thresholds, int count) {
-    int any = 0;
-    for (int l = 0; l < count; l++) any |= logits[l] >= thresholds[l];
-    return any;
+/* Writes the labels whose logit reaches their threshold, ascending; how many there are.  Few do, so
+ * whole blocks are compared first. */
+TOPICCORE_DISPATCH
+int topiccore_find_reached(const float *logits, const float *thresholds, int labels,
+                           int32_t *reached) {
+    enum { BLOCK = 64 };
+    int found = 0;
+    for (int first = 0; first < labels; first += BLOCK) {
+        int last = labels - first < BLOCK ? labels : first + BLOCK, any = 0;
+        for (int l = first; l < last; l++) any |= logits[l] >= thresholds[l];
+        if (!any) continue;
+        for (int l = first; l < last; l++)
+            if (logits[l] >= thresholds[l]) reached[found++] = l;
+    }
+    return found;
 }
 
 #endif

@@ -30,7 +30,9 @@ cdef extern from "_rows.h" nogil:
     void topiccore_sum_sparse8(const uint16_t *cells, const uint32_t *spans, int span_count,
                                float scale, const float *bias, float *sums, uint32_t mask,
                                float *logits, int labels)
-    bint any_reached(const float *logits, const float *thresholds, int count)
+    void prefetch "__builtin_prefetch"(const void *)
+    int topiccore_find_reached(const float *logits, const float *thresholds, int labels,
+                               int32_t *reached)
 
 cdef extern from "_scratch.h" nogil:
     ctypedef struct ScratchPool:
@@ -80,7 +82,6 @@ cdef enum:
     TOKENS = 256          # tokens of a query that count; the rest is cut off, and the answer says so
     FEATURES = 2 * TOKENS
     GROUPS = 1 << 16
-    BLOCK = 32            # labels compared with their thresholds at once
     # what an entry of encoding float32 says of its rows, in its low bits
     PLAIN = 1             # has a row that is added as it is
     SCALED = 2            # has a row (after the plain one) that is added times 1/sqrt(tokens)
@@ -498,6 +499,7 @@ cdef struct Scratch:
     BestTwo *families                # [labels]; as many as topics are used
     float *bests                     # [labels]; the same
     float *sums                      # [2 * (mask + 1)]
+    int32_t *reached                 # [labels]
     int32_t *place                   # [labels]: where a label stands in ``emitted``, -1: not there
     Candidate *emitted               # [labels]
 
@@ -573,7 +575,7 @@ cdef class Kernel:
         self.mask -= 1
         self.scratch_size = (
             sizeof(Scratch) + self.labels * (
-                3 * sizeof(float) + sizeof(BestTwo) + sizeof(int32_t) + sizeof(Candidate)
+                3 * sizeof(float) + sizeof(BestTwo) + 2 * sizeof(int32_t) + sizeof(Candidate)
             )
             + 2 * (<size_t>self.mask + 1) * sizeof(float)
         )
@@ -593,6 +595,7 @@ cdef class Kernel:
         scratch.in_context = scratch.logits + self.labels
         scratch.sums = scratch.in_context + self.labels
         scratch.place = <int32_t *>(scratch.sums + 2 * (<size_t>self.mask + 1))
+        scratch.reached = scratch.place + self.labels
         return scratch
 
     cdef inline int64_t find(self, uint32_t bucket) noexcept nogil:
@@ -624,6 +627,9 @@ cdef class Kernel:
                 if place >= 0:
                     scratch.spans[2 * found] = self.entries[place]
                     scratch.spans[2 * found + 1] = self.entries[place + 1]
+                    # The first lines of all rows are fetched at once, not one after the other.
+                    prefetch(self.cells + self.entries[place])
+                    prefetch(self.cells + self.entries[place] + 32)
                     found += 1
             topiccore_sum_sparse8(self.cells, scratch.spans, found, scale, self.bias, scratch.sums,
                                   self.mask, logits, self.labels)
@@ -654,7 +660,7 @@ cdef class Kernel:
         # Labels at or above their threshold (or, where floor >= 0, scores at or above floor), each
         # subtopic with its topic, best first.  The number of them.
         cdef const float *logits
-        cdef int label, block, count = 0
+        cdef int label, i, found, count = 0
         cdef double score, skipped
         if self.context == NULL:
             scratch.in_context = scratch.logits
@@ -663,16 +669,16 @@ cdef class Kernel:
                                  self.context + 2 * self.labels, self.starts, self.topics,
                                  scratch.families, scratch.bests, scratch.in_context)
         logits = scratch.in_context
-        memset(scratch.place, 0xFF, self.labels * sizeof(int32_t))
         if floor < 0:
-            for block from 0 <= block < self.labels by BLOCK:
-                if not any_reached(logits + block, self.thresholds + block,
-                                   min(BLOCK, self.labels - block)):
-                    continue
-                for label in range(block, min(block + BLOCK, self.labels)):
-                    if logits[label] >= self.thresholds[label]:
-                        count = self.add(scratch, label, self.score_of(label, logits[label]), count)
+            found = topiccore_find_reached(logits, self.thresholds, self.labels, scratch.reached)
+            if found == 0:
+                return 0
+            memset(scratch.place, 0xFF, self.labels * sizeof(int32_t))
+            for i in range(found):
+                label = scratch.reached[i]
+                count = self.add(scratch, label, self.score_of(label, logits[label]), count)
         else:
+            memset(scratch.place, 0xFF, self.labels * sizeof(int32_t))
             # No exponential where the score is below the floor by more than rounding.
             skipped = min(log(floor / (1 - floor)), 36.0)
             skipped -= 1e-6 * (1 + fabs(skipped))

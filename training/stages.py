@@ -162,7 +162,12 @@ def thresholds(run: Run) -> None:
         run.config.seed,
     )
     emitted = int(np.isfinite(chosen.logits).sum())
-    cuts = ", ".join(f"{level} from a score of {cut:.2f}" for level, cut in chosen.cuts.items())
+    cuts = ", ".join(
+        f"{level} from a score of {cut:.2f}"
+        if np.isfinite(cut)
+        else f"no {level}, as no cut is shown to keep the precision"
+        for level, cut in chosen.cuts.items()
+    )
     run.report(f"thresholds: {cuts}; {emitted} of {len(chosen.logits)} labels can be emitted")
     run.folder.save_arrays(
         "thresholds",
@@ -225,10 +230,10 @@ def evaluate(run: Run) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A function, the sections of the settings it hangs on and the stages it reads from."""
+    """A function, the settings (or sections) it hangs on and the stages it reads from."""
 
     run: Callable[[Run], None]
-    sections: tuple[str, ...]
+    settings: tuple[str, ...]
     after: tuple[str, ...]
     files: tuple[str, ...]
 

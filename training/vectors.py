@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from topiccore import _scoring
 from training.config import VectorsConfig
+from training.errors import ConfigError
 
 
 class _Progress(CallbackAny2Vec):  # type: ignore[misc]
@@ -31,11 +32,12 @@ def train_vectors(
     """Skip-gram with negative sampling (Mikolov et al. 2013, arXiv:1310.4546), on one thread.
 
     Returns the words, most frequent first, and their vectors, float32 [words, dimensions].  One
-    thread, because gensim's result is only then fixed by the seed.
+    thread, because gensim's result is only then fixed by the seed.  Raises ``ConfigError`` when no
+    word occurs ``min_count`` times.
     """
     logging.getLogger("gensim").setLevel(logging.ERROR)
+    sentences = [_scoring.tokenize(text)[0] for text in texts]
     model = Word2Vec(
-        [_scoring.tokenize(text)[0] for text in texts],
         vector_size=config.dimensions,
         window=config.window,
         epochs=config.epochs,
@@ -44,6 +46,17 @@ def train_vectors(
         sg=1,
         workers=1,
         seed=seed,
+    )
+    model.build_vocab(sentences)
+    if not len(model.wv):
+        raise ConfigError(
+            f"vectors.min_count is {config.min_count}, but no word of the "
+            f"{len(texts)} texts occurs so often"
+        )
+    model.train(
+        sentences,
+        total_examples=model.corpus_count,
+        epochs=config.epochs,
         callbacks=[_Progress(report, config.epochs)],
     )
     return list(model.wv.index_to_key), np.asarray(model.wv.vectors, dtype=np.float32)
