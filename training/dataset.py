@@ -8,15 +8,14 @@ from pathlib import Path
 
 from topiccore.taxonomy import Taxonomy
 from training.collections import (
-    PACKAGE,
+    PYSERINI,
     QUERIES_SHA256,
-    VERSION,
-    file_sha256,
     load_queries,
     unlabelled_pool,
 )
 from training.config import Config
 from training.labels import LabelledQueries, read_labels, refuse_leakage
+from training.packages import file_sha256
 from training.taxonomy import read_taxonomy
 
 
@@ -37,7 +36,7 @@ class Dataset:
 def data_sums(config: Config) -> dict[str, str]:
     """The SHA-256 of the files that ``[data]`` names and of the collections, by name."""
     return {
-        f"{PACKAGE}-{VERSION}": QUERIES_SHA256,
+        f"{PYSERINI.name}-{PYSERINI.version}": QUERIES_SHA256,
         **{name: file_sha256(config.path(name)) for name in config.section("data")},
     }
 

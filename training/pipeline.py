@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 
 from topiccore.reference import SCHEME
-from training.collections import file_sha256
 from training.dataset import data_sums
 from training.errors import TrainingError
+from training.packages import file_sha256
 from training.run_folder import key_from
 from training.stages import STAGES, Run, Stage, stages_before
 
