@@ -50,6 +50,22 @@ class WordsConfig:
 
 
 @dataclass(frozen=True)
+class AnnotationsConfig:
+    """The teacher's annotations: a file, empty for none, and the weight of each source in it.
+
+    ``labelled`` is the teacher's share in the targets of labelled queries, in [0, 1].
+    """
+
+    file: str
+    labelled: float
+    logged: float
+    questions: float
+    words: float
+    bigrams: float
+    glove: float
+
+
+@dataclass(frozen=True)
 class StudentConfig:
     """The multi-label logistic regression and its features."""
 
@@ -80,6 +96,7 @@ class Config:
     data: DataConfig
     vectors: VectorsConfig
     words: WordsConfig
+    annotations: AnnotationsConfig
     student: StudentConfig
     thresholds: ThresholdsConfig
     folder: Path = field(default=HERE, metadata={"setting": False})
@@ -87,6 +104,10 @@ class Config:
     def path(self, name: str) -> Path:
         """The file of a ``[data]`` setting."""
         return self.folder / str(getattr(self.data, name))
+
+    def annotation_file(self) -> Path | None:
+        """The annotation file, ``None`` when there is none."""
+        return self.folder / self.annotations.file if self.annotations.file else None
 
     def section(self, name: str) -> dict[str, Any]:
         """A section's settings as a dictionary."""
@@ -106,6 +127,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "words.ngram_longest": (1, 20),
     "words.ngram_min_count": (1, 10**6),
     "words.vector_length": (1e-3, 1e3),
+    "annotations.labelled": (0, 1),
+    "annotations.logged": (0, 100),
+    "annotations.questions": (0, 100),
+    "annotations.words": (0, 100),
+    "annotations.bigrams": (0, 100),
+    "annotations.glove": (0, 100),
     "student.min_count_words": (1, 10**6),
     "student.min_count_bigrams": (1, 10**6),
     "student.epochs": (1, 1000),

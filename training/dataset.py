@@ -24,7 +24,8 @@ from training.taxonomy import read_taxonomy
 class Dataset:
     """What the stages learn from and are measured on.
 
-    ``pool`` holds the texts that are in no labelled set; ``sums`` the SHA-256 of each source.
+    ``pool`` holds the texts that are in no labelled set, ``queries`` the texts of the collections
+    by id; ``sums`` the SHA-256 of each source.
     """
 
     taxonomy: Taxonomy
@@ -32,6 +33,7 @@ class Dataset:
     validation: LabelledQueries
     test: LabelledQueries
     pool: list[str]
+    queries: dict[str, str]
     sums: dict[str, str]
 
 
@@ -46,6 +48,11 @@ def data_sums(config: Config) -> dict[str, str]:
             sums[name] = file_sha256(config.path(name))
         except OSError as error:
             raise DataError(f"{config.path(name)}: {error.strerror}") from error
+    if annotated := config.annotation_file():
+        try:
+            sums["annotations"] = file_sha256(annotated)
+        except OSError as error:
+            raise DataError(f"{annotated}: {error.strerror}") from error
     return sums
 
 
@@ -65,4 +72,4 @@ def load_dataset(config: Config, cache: Path, report: Callable[[str], None]) -> 
     except DataError as error:
         raise DataError(f"{config.path('test')}: {error}") from error
     pool = unlabelled_pool(queries, [*train.texts, *validation.texts, *test.texts])
-    return Dataset(taxonomy, train, validation, test, pool, data_sums(config))
+    return Dataset(taxonomy, train, validation, test, pool, queries, data_sums(config))

