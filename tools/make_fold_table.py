@@ -28,10 +28,12 @@ SEPARATOR, WORD, SOLO, DROPPED, MAPPED, UNASSIGNED, HANGUL = range(7)
 
 
 def is_hangul_syllable(code_point: int) -> bool:
+    """Whether the kernel decomposes it by arithmetic instead of by the table."""
     return 0xAC00 <= code_point <= 0xD7A3
 
 
 def entry_of(code_point: int, pool: bytearray, offsets: dict[bytes, int]) -> int:
+    """The table's entry of a code point; ``pool`` grows by folded text it does not have yet."""
     character = chr(code_point)
     if unicodedata.category(character) in ("Cn", "Co", "Cs"):
         return UNASSIGNED
@@ -56,6 +58,7 @@ def entry_of(code_point: int, pool: bytearray, offsets: dict[bytes, int]) -> int
 
 
 def c_array(declaration: str, values: list[int] | bytearray) -> str:
+    """The text of a C array."""
     rows = [
         ",".join(str(value) for value in values[start : start + 24])
         for start in range(0, len(values), 24)
@@ -64,6 +67,7 @@ def c_array(declaration: str, values: list[int] | bytearray) -> str:
 
 
 def main() -> None:
+    """Writes the table, its equal blocks of 128 code points shared."""
     if unicodedata.unidata_version != UNICODE_VERSION:
         raise SystemExit(
             f"this Python has Unicode {unicodedata.unidata_version}; "

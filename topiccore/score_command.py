@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from topiccore._scoring import MAX_QUERY_BYTES
+from topiccore._scoring import MAX_QUERY_BYTES, Answer
 from topiccore.cli import Command
 from topiccore.errors import TopiccoreError
-from topiccore.model import Answer, TopicModel, load
+from topiccore.model import TopicModel, load
 
 DEFAULT_MODEL = "runs/demo/artifact"
 

@@ -22,8 +22,9 @@ class TaxonomyLabel:
 class Taxonomy(Sequence[TaxonomyLabel]):
     """The labels in a fixed order; a label's position is its index in every array.
 
-    Raises ``ValueError`` when a code appears twice, a subtopic names a topic that is not there or
-    stands before it, or there is no label at all.
+    Raises ``TypeError`` when a code, name, topic or scope is not text, and ``ValueError`` when a
+    code appears twice, a subtopic names a topic that is not there or stands behind it, or there is
+    no label at all.
     """
 
     def __init__(self, labels: Sequence[TaxonomyLabel]):
@@ -33,6 +34,8 @@ class Taxonomy(Sequence[TaxonomyLabel]):
         if not self._labels:
             raise ValueError("a taxonomy needs at least one label")
         for position, label in enumerate(self._labels):
+            if not all(isinstance(x, str) for x in (label.code, label.name, label.scope)):
+                raise TypeError(f"label {position}: its code, name or scope is not text")
             if label.code in self._index:
                 raise ValueError(f"label {label.code!r} appears twice")
             if label.topic is None:
@@ -46,7 +49,8 @@ class Taxonomy(Sequence[TaxonomyLabel]):
                 parents.append(parent)
             self._index[label.code] = position
         self.parents: NDArray[np.int32] = np.array(parents, dtype=np.int32)
-        """int32 [labels]: the index of a subtopic's topic, -1 for a topic."""
+        """int32 [labels], read-only: the index of a subtopic's topic, -1 for a topic."""
+        self.parents.flags.writeable = False
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -66,6 +70,7 @@ class Taxonomy(Sequence[TaxonomyLabel]):
 
     @property
     def topics(self) -> list[TaxonomyLabel]:
+        """The labels that are topics, in order."""
         return [label for label in self._labels if label.topic is None]
 
     def subtopics(self, topic: str) -> list[TaxonomyLabel]:

@@ -55,6 +55,7 @@ class ThresholdsConfig:
 
     folds: int
     precision: float
+    confidence: float
     min_emitted: int
 
 
@@ -97,6 +98,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "student.smoothing": (0, 0.49),
     "thresholds.folds": (2, 100),
     "thresholds.precision": (0.01, 0.9999),
+    "thresholds.confidence": (0.5, 0.9999),
     "thresholds.min_emitted": (1, 10**6),
 }
 
@@ -139,7 +141,7 @@ def _build(kind: Any, raw: Mapping[str, Any], path: str, prefix: str) -> Any:
     return kind(**values)
 
 
-def _value(value: Any, kind: type, place: str, bounds: tuple[float, float] | None) -> Any:
+def _value(value: Any, kind: Any, place: str, bounds: tuple[float, float] | None) -> Any:
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:

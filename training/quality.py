@@ -1,0 +1,76 @@
+"""The quality of a model on labelled queries, as figures and as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from topiccore import TopicModel
+from training.calibration import Calibration, calibration_error
+from training.evaluate import coverage_at_precision, quality, topic_scores, views
+from training.labels import LabelledQueries
+
+PRECISION = 0.9
+"""The precision at which scorers are compared by the coverage they reach."""
+
+
+def measure(model: TopicModel, queries: LabelledQueries) -> dict[str, Any]:
+    """What the model emits by its own thresholds, and what its scores could reach.
+
+    Returns ``queries``, ``calibration_error`` and, per view ("all labels", "topics", "subtopics")
+    and weighting ("queries", "traffic"), ``precision``, ``coverage``, ``labels`` per query and
+    ``coverage_at_90``; the last is by a single cut on the scores.
+    """
+    taxonomy = model.taxonomy
+    emitted = np.zeros(queries.gold.shape, dtype=bool)
+    for row, answer in enumerate(model.score_batch(queries.texts)):
+        emitted[row, [taxonomy.index_of(label.code) for label in answer]] = True
+    calibration = Calibration(model.artifact.slopes, model.artifact.intercepts)
+    scores = calibration.scores(model.logits(queries.texts))
+    raised = topic_scores(scores, taxonomy)
+    figures: dict[str, Any] = {
+        "queries": len(queries),
+        "calibration_error": round(calibration_error(scores, queries.gold), 4),
+    }
+    for name, chosen in views(taxonomy):
+        figures[name] = {}
+        for weighting, weights in (("queries", None), ("traffic", queries.counts)):
+            found = quality(emitted[:, chosen], queries.gold[:, chosen], weights)
+            cut = coverage_at_precision(
+                raised[:, chosen], queries.gold[:, chosen], PRECISION, weights
+            )
+            figures[name][weighting] = {
+                "precision": round(found.precision, 4),
+                "coverage": round(found.coverage, 4),
+                "labels": round(found.labels, 4),
+                "coverage_at_90": round(cut.coverage, 4),
+            }
+    return figures
+
+
+def quality_table(figures: dict[str, Any]) -> str:
+    """The figures of ``measure`` as lines for people."""
+    lines = [
+        f"quality on {figures['queries']} test queries (by its own thresholds, each query once | "
+        "weighted by traffic)",
+        f"{'':12}{'precision':>18}{'coverage':>18}{'labels/query':>16}"
+        f"{'coverage at 90 % precision':>30}",
+    ]
+    for name in ("all labels", "topics", "subtopics"):
+        if name not in figures:
+            continue
+        once, traffic = figures[name]["queries"], figures[name]["traffic"]
+        lines.append(
+            f"{name:12}"
+            + _pair(once["precision"], traffic["precision"], 18)
+            + _pair(once["coverage"], traffic["coverage"], 18)
+            + f"{once['labels']:16.2f}"
+            + _pair(once["coverage_at_90"], traffic["coverage_at_90"], 30)
+        )
+    lines.append(f"expected calibration error: {figures['calibration_error']:.3f}")
+    return "\n".join(lines)
+
+
+def _pair(once: float, traffic: float, width: int) -> str:
+    return f"{once:.1%} | {traffic:.1%}".rjust(width)
