@@ -30,7 +30,7 @@ LABELS = [
     TaxonomyLabel("F", "Food", None),
     TaxonomyLabel("F1", "Crème brûlée", "F"),
 ]
-WORDS = {"honda": "V1", "civic": "V1", "truck": "V", "soup": "F", "crème": "F1", "custard": "F1"}
+WORDS = {"honda": "V1", "civic": "V1", "truck": "V", "soup": "F", "creme": "F1", "custard": "F1"}
 
 COMMAND = str(Path(sys.executable).with_name("topiccore"))
 DEADLINE = 60
