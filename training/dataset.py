@@ -16,6 +16,7 @@ from training.collections import (
     unlabelled_pool,
 )
 from training.config import Config
+from training.errors import DataError
 from training.labels import LabelledQueries, read_labels, refuse_leakage
 from training.taxonomy import read_taxonomy
 
@@ -35,11 +36,17 @@ class Dataset:
 
 
 def data_sums(config: Config) -> dict[str, str]:
-    """The SHA-256 of the files that ``[data]`` names and of the collections, by name."""
-    return {
-        f"{PACKAGE}-{VERSION}": QUERIES_SHA256,
-        **{name: file_sha256(config.path(name)) for name in config.section("data")},
-    }
+    """The SHA-256 of the files that ``[data]`` names and of the collections, by name.
+
+    Raises ``DataError`` naming a file that cannot be read.
+    """
+    sums = {f"{PACKAGE}-{VERSION}": QUERIES_SHA256}
+    for name in config.section("data"):
+        try:
+            sums[name] = file_sha256(config.path(name))
+        except OSError as error:
+            raise DataError(f"{config.path(name)}: {error.strerror}") from error
+    return sums
 
 
 def load_dataset(config: Config, cache: Path, report: Callable[[str], None]) -> Dataset:
@@ -51,6 +58,9 @@ def load_dataset(config: Config, cache: Path, report: Callable[[str], None]) -> 
     queries = load_queries(cache, report)
     train = read_labels(config.path("train"), queries, taxonomy)
     test = read_labels(config.path("test"), queries, taxonomy)
-    refuse_leakage(train, test)
+    try:
+        refuse_leakage(train, test)
+    except DataError as error:
+        raise DataError(f"{config.path('test')}: {error}") from error
     pool = unlabelled_pool(queries, [*train.texts, *test.texts])
     return Dataset(taxonomy, train, test, pool, data_sums(config))

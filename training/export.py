@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from topiccore.artifact import build_index
+from topiccore.artifact import Index, build_index
 from training.features import QueryFeatures
 
 
-def fold(
-    coef: NDArray[np.float32], features: QueryFeatures
-) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+def fold(coef: NDArray[np.float32], features: QueryFeatures) -> tuple[Index, NDArray[np.float32]]:
     """The ``index`` and ``rows`` of an artifact from weights float32 [labels, columns].
 
     The word-vector part of a logit is (sum of vectors / sqrt(tokens)) times a matrix, which is

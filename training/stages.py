@@ -19,6 +19,7 @@ from topiccore.artifact import Artifact, save
 from training.calibration import calibrate
 from training.config import Config
 from training.dataset import Dataset, load_dataset
+from training.errors import TrainingError
 from training.export import fold
 from training.features import QueryFeatures, choose_buckets
 from training.quality import measure, quality_table
@@ -107,8 +108,13 @@ def student(run: Run) -> None:
 def folds(run: Run) -> None:
     """Out-of-fold logits of the training queries -> ``folds.npz``."""
     train = run.data.train
-    matrix = run.features.transform(train.texts)
     count = run.config.thresholds.folds
+    if len(train) < count:
+        raise TrainingError(
+            f"{run.config.path('train')}: {len(train)} queries do not make "
+            f"thresholds.folds = {count} folds"
+        )
+    matrix = run.features.transform(train.texts)
     fold_of = np.random.default_rng(run.config.seed).permutation(len(train)) % count
     logits = np.zeros(train.gold.shape, np.float32)
     parts = Parallel(n_jobs=min(count, cpu_count()), return_as="generator")(
@@ -139,7 +145,12 @@ def thresholds(run: Run) -> None:
         logits, train.gold, calibration, run.data.taxonomy, run.config.thresholds, run.config.seed
     )
     emitted = int(np.isfinite(chosen.logits).sum())
-    cuts = ", ".join(f"{level} from a score of {cut:.2f}" for level, cut in chosen.cuts.items())
+    cuts = ", ".join(
+        f"{level} from a score of {cut:.2f}"
+        if np.isfinite(cut)
+        else f"no {level}, as no cut is shown to keep the precision"
+        for level, cut in chosen.cuts.items()
+    )
     run.report(f"thresholds: {cuts}; {emitted} of {len(chosen.logits)} labels can be emitted")
     run.folder.save_arrays(
         "thresholds",
@@ -200,10 +211,10 @@ def evaluate(run: Run) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A function, the sections of the settings it hangs on and the stages it reads from."""
+    """A function, the settings (or sections) it hangs on and the stages it reads from."""
 
     run: Callable[[Run], None]
-    sections: tuple[str, ...]
+    settings: tuple[str, ...]
     after: tuple[str, ...]
     files: tuple[str, ...]
 
@@ -222,9 +233,9 @@ STAGES = (
     Stage(collections, ("data",), (), ()),
     Stage(vectors, ("vectors",), ("collections",), ("vectors.npz",)),
     Stage(student, ("student",), ("vectors",), ("student.npz",)),
-    Stage(folds, ("student", "thresholds"), ("vectors",), ("folds.npz",)),
+    Stage(folds, ("student", "thresholds.folds"), ("vectors",), ("folds.npz",)),
     Stage(thresholds, ("thresholds",), ("folds",), ("thresholds.npz",)),
-    Stage(export, (), ("student", "thresholds"), (f"{ARTIFACT}/manifest.json",)),
+    Stage(export, (), ("vectors", "student", "thresholds"), (f"{ARTIFACT}/manifest.json",)),
     Stage(evaluate, (), ("export",), ("evaluation.json",)),
 )
 

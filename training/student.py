@@ -63,13 +63,14 @@ class MultiLabelLogisticRegression(ClassifierMixin, BaseEstimator):  # type: ign
         self.report = report
 
     def fit(self, X: sp.csr_matrix, y: NDArray[Any]) -> MultiLabelLogisticRegression:  # noqa: N803
-        """Learns from CSR [queries, features] and targets in [0, 1], [queries, labels]."""
+        """Learns from CSR [queries, features] and targets in [0, 1], [queries, labels].
+
+        Raises ``ValueError`` when shapes, values or settings are not such.
+        """
         X = sp.csr_matrix(X, dtype=np.float32)  # noqa: N806
-        if X.shape[0] != y.shape[0] or X.shape[0] == 0:
-            raise ValueError(f"{X.shape[0]} rows of features for {y.shape[0]} rows of targets")
+        y = np.asarray(y)
+        self._check(X, y)
         split = X.shape[1] - self.dense_features
-        if split < 0:
-            raise ValueError(f"{self.dense_features} dense features of {X.shape[1]}")
         sparse = X[:, :split]
         dense = np.asarray(X[:, split:].todense(), dtype=np.float32)
         state = _Adagrad(sparse, dense, np.asarray(y.mean(axis=0)), self)
@@ -91,6 +92,21 @@ class MultiLabelLogisticRegression(ClassifierMixin, BaseEstimator):  # type: ign
         self.classes_ = np.arange(y.shape[1])
         self.n_features_in_ = X.shape[1]
         return self
+
+    def _check(self, X: sp.csr_matrix, y: NDArray[Any]) -> None:  # noqa: N803
+        if y.ndim != 2:
+            raise ValueError(f"targets have {y.ndim} dimensions, not 2")
+        if X.shape[0] != y.shape[0] or X.shape[0] == 0:
+            raise ValueError(f"{X.shape[0]} rows of features for {y.shape[0]} rows of targets")
+        if y.size and not (y.min() >= 0 and y.max() <= 1):
+            raise ValueError("targets are not all in [0, 1]")
+        if not np.isfinite(X.data).all():
+            raise ValueError("features are not all finite")
+        if not 0 <= self.dense_features <= X.shape[1]:
+            raise ValueError(f"{self.dense_features} dense features of {X.shape[1]}")
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, below 1")
 
     def decision_function(self, X: sp.csr_matrix) -> NDArray[np.float32]:  # noqa: N803
         """The logits, float32 [queries, labels]."""

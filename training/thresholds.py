@@ -3,10 +3,11 @@
 Calibrated scores make labels comparable, so each level of the taxonomy (topics, subtopics) needs
 one cut on the scores; the calibration turns it into one logit threshold per label.  The cuts are
 the lowest ones whose precision is shown, at the set confidence, to reach the target: candidates
-are tested from the strictest on and the first failure ends the search, which keeps the error of
-the whole search at that of one test (fixed-sequence testing in Learn then Test, Angelopoulos et
-al. 2021, arXiv:2110.01052).  Each test is the betting bound of Waudby-Smith and Ramdas 2020
-(arXiv:2010.09686) on whole queries, because labels of one query are not independent.
+are tested from the strictest one with enough emissions on, and the first failure ends the search,
+which keeps the error of the whole search at that of one test (fixed-sequence testing in Learn then
+Test, Angelopoulos et al. 2021, arXiv:2110.01052).  Each test is the betting bound of Waudby-Smith
+and Ramdas 2020 (arXiv:2010.09686) on whole queries, because labels of one query are not
+independent.
 """
 
 from __future__ import annotations
@@ -91,13 +92,21 @@ def _lowest_cut(
         reached |= level_brought
         wrong = (reached & ~level_gold).sum(axis=1)
         size = reached.sum(axis=1)
-        # Too few emissions say nothing either way; the search goes on below them.
-        if size.sum() < config.min_emitted:
+        wrong, size = wrong[order], size[order]
+        # Too few emissions say nothing either way; the search begins below them.
+        if not _tells(size, config):
             continue
-        if not is_precise(wrong[order], size[order], config.precision, config.confidence):
+        if not is_precise(wrong, size, config.precision, config.confidence):
             break
         best = float(cut)
     return best
+
+
+def _tells(size: NDArray[np.integer[Any]], config: ThresholdsConfig) -> bool:
+    # Whether half of the wrong labels allowed, evenly spread, would be shown to be few enough.
+    # This asks for the sizes alone, so where the search begins does not hang on what is right.
+    half = np.floor(np.cumsum(size) * (1 - config.precision) / 2).astype(np.int64)
+    return is_precise(np.diff(half, prepend=0), size, config.precision, config.confidence)
 
 
 def is_precise(
@@ -111,9 +120,12 @@ def is_precise(
     ``wrong`` and ``size`` are how many labels of each query are wrong and emitted.  The queries
     are independent draws, in an order that does not depend on them.
     """
+    error = 1 - precision
+    # The bettor may have won early and lost again since: what is shown must hold here too.
+    if wrong.sum() > error * size.sum():
+        return False
     size = np.minimum(size, LABELS_PER_QUERY)
     wrong = np.minimum(wrong, size)
-    error = 1 - precision
     # In [0, 1], with a mean of at most ``error`` just when wrong / size is at most ``error``.
     values = (wrong - error * size) / LABELS_PER_QUERY + error
     return _betting_p_value(values, error) <= 1 - confidence

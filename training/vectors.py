@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from topiccore import _scoring
 from training.config import VectorsConfig
+from training.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ def train_vectors(
 ) -> WordVectors:
     """Skip-gram with negative sampling (Mikolov et al. 2013, arXiv:1310.4546), on one thread.
 
-    One thread, because gensim's result is only then fixed by the seed.
+    One thread, because gensim's result is only then fixed by the seed.  Raises ``ConfigError``
+    when no word occurs ``min_count`` times.
     """
     logging.getLogger("gensim").setLevel(logging.ERROR)
     sentences = [_scoring.tokenize(text)[0] for text in texts]
     model = Word2Vec(
-        sentences,
         vector_size=config.dimensions,
         window=config.window,
         epochs=config.epochs,
@@ -53,6 +54,17 @@ def train_vectors(
         sg=1,
         workers=1,
         seed=seed,
+    )
+    model.build_vocab(sentences)
+    if not len(model.wv):
+        raise ConfigError(
+            f"vectors.min_count is {config.min_count}, but no word of the "
+            f"{len(texts)} texts occurs so often"
+        )
+    model.train(
+        sentences,
+        total_examples=model.corpus_count,
+        epochs=config.epochs,
         callbacks=[_Progress(report, config.epochs)],
     )
     rows = np.asarray(model.wv.vectors, dtype=np.float32)

@@ -43,8 +43,16 @@ def train(
             ("regressions", OneVsRestClassifier(SGDClassifier(**SETTINGS["sgd"]))),
         ]
     )
-    pipeline.fit(texts, (targets >= THRESHOLD).astype(np.int8))
+    pipeline.fit(texts, label_sets(targets))
     joblib.dump(pipeline, folder / "pipeline.joblib")
+
+
+def label_sets(targets: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Targets as scikit-learn wants them, int64 [queries, labels].
+
+    Not int8: LabelBinarizer numbers the labels in the dtype it is given, and 356 do not fit.
+    """
+    return (targets >= THRESHOLD).astype(np.int64)
 
 
 def load(folder: Path) -> Pipeline:

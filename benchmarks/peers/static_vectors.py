@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.neural_network import MLPClassifier
 
 from benchmarks.peers import THRESHOLD
+from benchmarks.peers.sklearn_hashing import label_sets
 
 TITLE = "model2vec (MiniLM, 256 dims) + hidden layer"
 PACKAGES = ("model2vec", "scikit-learn")
@@ -50,7 +51,7 @@ def train(
     vectors.save_pretrained(str(folder / "vectors"))
     report(f"training the hidden layer, {SETTINGS['layer']['max_iter']} epochs")
     layer = MLPClassifier(**SETTINGS["layer"])
-    layer.fit(vectors.encode(list(texts)), (targets >= THRESHOLD).astype(np.int8))
+    layer.fit(vectors.encode(list(texts)), label_sets(targets))
     joblib.dump(layer, folder / "layer.joblib")
 
 
