@@ -15,6 +15,7 @@ import numpy as np
 from topiccore import Taxonomy, TaxonomyLabel
 from topiccore._scoring import features
 from topiccore.artifact import Artifact, build_index, save
+from topiccore.compaction import compact
 
 SPEC = "made-up weights 1"
 """Changed whenever a seed gives other weights or queries; the gate compares equal ones only."""
@@ -77,7 +78,7 @@ def queries(vocabulary: Sequence[str], count: int, seed: int = SEED) -> list[str
 
 
 def artifact(labels: int = LABELS, word_count: int = WORDS, seed: int = SEED) -> Artifact:
-    """A model over made-up words and their frequent pairs.
+    """A compact model over made-up words and their frequent pairs.
 
     The sizes of weights follow those of a trained artifact: rows of words are small but for a
     few labels, rows that came of word vectors are dense.  A row speaks of at most ``RELEVANT``
@@ -91,24 +92,26 @@ def artifact(labels: int = LABELS, word_count: int = WORDS, seed: int = SEED) ->
     index, plain_rows, scaled_rows = build_index(plain, scaled)
     rows = np.zeros((len(plain) + len(scaled), labels), np.float32)
     own = random.randint(labels, size=len(plain))
-    for places, spread, median in ((plain_rows, 1.3, 0.03), (scaled_rows, 1.2, 0.2)):
+    for places, spread, median in ((plain_rows, 1.3, 0.03), (scaled_rows, 1.2, 0.15)):
         _fill(rows, places, random, spread, median)
     rows[plain_rows, own] += 4.0
     rows[plain_rows, own - own % TOPIC_SIZE] += 3.0
     bias = np.full(labels, -5.0, np.float32)
-    thresholds = np.full(
-        labels, _threshold(sample[:500], index, rows, bias, EMITTED), dtype=np.float32
-    )
-    return Artifact(
-        taxonomy=taxonomy(labels),
-        index=index,
-        rows=rows,
-        bias=bias,
-        thresholds=thresholds,
-        slopes=np.ones(labels, np.float32),
-        intercepts=np.zeros(labels, np.float32),
-        training={"made up": SPEC},
-        data={"made up": SPEC},
+    tables = [dict(zip(plain.tolist(), plain_rows.tolist(), strict=True))]
+    tables.append(dict(zip(scaled.tolist(), scaled_rows.tolist(), strict=True)))
+    threshold = _threshold(sample[:500], tables, rows, bias)
+    return compact(
+        Artifact(
+            taxonomy=taxonomy(labels),
+            index=index,
+            rows=rows,
+            bias=bias,
+            thresholds=np.full(labels, threshold, np.float32),
+            slopes=np.ones(labels, np.float32),
+            intercepts=np.zeros(labels, np.float32),
+            training={"made up": SPEC},
+            data={"made up": SPEC},
+        )
     )
 
 
@@ -144,21 +147,19 @@ def _fill(
 
 
 def _threshold(
-    sample: Sequence[str], index: np.ndarray, rows: np.ndarray, bias: np.ndarray, emitted: float
+    sample: Sequence[str], tables: Sequence[dict[int, int]], rows: np.ndarray, bias: np.ndarray
 ) -> float:
-    # The logit that ``emitted`` labels of a query reach on average.
-    entries = {int(bucket): int(entry) for bucket, entry in index if entry}
+    # The logit that EMITTED labels of a query reach on average; ``tables``: rows by bucket.
     logits = np.empty((len(sample), len(bias)), np.float32)
     offsets, buckets, tokens = features(sample)
     for number in range(len(sample)):
-        sums = np.zeros((2, len(bias)), np.float32)
-        for bucket in buckets[offsets[number] : offsets[number + 1]].tolist():
-            entry = entries.get(bucket, 0)
-            for kind, present in enumerate((entry & 1, entry >> 1 & 1)):
-                if present:
-                    sums[kind] += rows[(entry >> 2) + (entry & 1) * kind]
-        logits[number] = bias + sums[0] + sums[1] / np.sqrt(tokens[number])
-    return float(np.quantile(logits, 1 - emitted / len(bias)))
+        logits[number] = bias
+        for kind, table in enumerate(tables):
+            share = 1.0 if kind == 0 else 1 / np.sqrt(tokens[number])
+            for bucket in buckets[offsets[number] : offsets[number + 1]].tolist():
+                if bucket in table:
+                    logits[number] += share * rows[table[bucket]]
+    return float(np.quantile(logits, 1 - EMITTED / len(bias)))
 
 
 def cases(word_count: int = WORDS, seed: int = SEED, count: int = 200) -> dict[str, list[str]]:
