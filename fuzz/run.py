@@ -62,12 +62,17 @@ def fuzz(folder: Path, target: str, seconds: int, results: Path) -> int:
     words.write_text("".join(f'"{word}"\n' for word in escaped))
     options = [
         *(f"-max_total_time={seconds}", f"-dict={words}", f"-artifact_prefix={results}/"),
-        *("-max_len=4096", "-timeout=25", "-rss_limit_mb=4096", "-print_final_stats=1"),
+        *(
+            f"-max_len={700 if target == 'score' else 4096}",
+            "-timeout=25",
+            "-rss_limit_mb=4096",
+            "-print_final_stats=1",
+        ),
     ]
     environment = os.environ | {
         "LD_PRELOAD": str(Path(atheris.path()) / "asan_with_fuzzer.so"),
         "PYTHONPATH": str(folder),
-        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=64",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
     script = str(folder / "fuzz" / f"fuzz_{target}.py")

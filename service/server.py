@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ def serve(model: Path, host: str, port: int, workers: int, settings: Settings) -
     # Granian advises against more threads than CPUs; THREADS is meant, see build.
     logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.msg)
     os.environ.update(to_environment(model, settings))
+    # Until a worker sets handlers of its own it has Granian's of the main process, which would lose
+    # a SIGTERM: the worker would be waited for in vain, then killed.
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     build(address, port, workers).serve()
 
 

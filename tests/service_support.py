@@ -30,7 +30,7 @@ LABELS = [
     TaxonomyLabel("F", "Food", None),
     TaxonomyLabel("F1", "Crème brûlée", "F"),
 ]
-WORDS = {"honda": "V1", "civic": "V1", "truck": "V", "soup": "F", "crème": "F1", "custard": "F1"}
+WORDS = {"honda": "V1", "civic": "V1", "truck": "V", "soup": "F", "creme": "F1", "custard": "F1"}
 
 COMMAND = str(Path(sys.executable).with_name("topiccore"))
 DEADLINE = 60
@@ -155,28 +155,32 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running_server(artifact: Path, folder: Path, *options: str) -> Iterator[RunningServer]:
-    """A server that is ready; no process of it is left at the end, however the test ends."""
+def running_server(
+    artifact: Path, folder: Path, *options: str, workers: int = 2
+) -> Iterator[RunningServer]:
+    """A server all of whose workers are ready; none of its processes is left at the end."""
     port = free_port()
     log = folder / "server.log"
-    arguments = [COMMAND, "serve", "--model", str(artifact), "--port", str(port), *options]
+    arguments = [COMMAND, "serve", "--model", str(artifact), "--port", str(port)]
+    arguments += ["--workers", str(workers), *options]
     with log.open("wb") as output:
         process = subprocess.Popen(
             arguments, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     server = RunningServer(process, port, log)
     try:
-        _wait_until_ready(server)
+        _wait_until_ready(server, workers)
         yield server
     finally:
         kill_group(process)
 
 
-def _wait_until_ready(server: RunningServer) -> None:
+def _wait_until_ready(server: RunningServer, workers: int) -> None:
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline and server.process.poll() is None:
         with contextlib.suppress(OSError):
-            if server.ask("/readyz")[0] == 200:
+            # One worker that answers does not tell whether the others do.
+            if server.ask("/readyz")[0] == 200 and server.log.count("Started worker-") == workers:
                 return
         time.sleep(0.05)
     raise AssertionError(f"the server did not get ready:\n{server.log}")

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from training_support import open_run, queries, trained
 
 import topiccore
-from topiccore import reference
-from topiccore.artifact import build_index
+from topiccore import Taxonomy, TaxonomyLabel, reference
+from topiccore.artifact import Artifact, build_index
 from training.export import fold
 from training.features import QueryFeatures
 from training.vectors import WordVectors
@@ -63,11 +63,11 @@ class Trained:
         value = float(reference.scale(min(len(reference.tokenize(text)), reference.MAX_TOKENS)))
         logits = artifact.bias.astype(float)
         for _, bucket in reference.features(text):
-            plain, scaled = reference.find_rows(artifact.index, bucket)
+            plain, scaled = reference.find_rows(artifact, bucket)
             if plain is not None:
-                logits += artifact.rows[plain].astype(float)
+                logits += plain.astype(float)
             if scaled is not None:
-                logits += value * artifact.rows[scaled].astype(float)
+                logits += value * scaled.astype(float)
         return logits
 
     def exact_estimate(self, text) -> np.ndarray:
@@ -141,8 +141,11 @@ def test_a_shuffled_export_would_be_seen(run):
 
 def rows_of(index, rows, bucket):
     """The (plain, scaled) rows of a bucket, ``None`` where it has none."""
-    places = reference.find_rows(index, bucket)
-    return tuple(None if place is None else rows[place].tolist() for place in places)
+    labels = np.zeros(rows.shape[1], np.float32)
+    names = Taxonomy([TaxonomyLabel(f"L{i}", f"Label {i}", None) for i in range(len(labels))])
+    artifact = Artifact(names, index, rows, labels, labels, labels, labels)
+    found = reference.find_rows(artifact, bucket)
+    return tuple(None if row is None else row.tolist() for row in found)
 
 
 def test_fold_by_hand():
@@ -170,5 +173,6 @@ def test_fold_lays_rows_out_as_the_artifact_does():
     vectors = WordVectors(np.array([2], np.uint32), np.ones((1, 1), np.float32))
     index, rows = fold(np.ones((4, 3), np.float32), QueryFeatures(words, none, vectors))
     expected, _, _ = build_index(words, np.array([2], np.uint32))
-    assert np.array_equal(index, expected)
+    for name in ("groups", "keys", "entries"):
+        assert np.array_equal(getattr(index, name), getattr(expected, name))
     assert rows.shape == (3, 4)

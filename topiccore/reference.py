@@ -160,8 +160,8 @@ def find_rows(artifact: Artifact, bucket: int) -> tuple[Row | None, Row | None]:
 def decode_sparse8(artifact: Artifact, place: int) -> tuple[Row | None, Row | None]:
     """The (plain, scaled) rows of a feature of encoding sparse8.
 
-    Only what ``topiccore.compaction`` writes is defined: at most one record of each kind, whose
-    cells go up through the labels.  From anything else comes some row, and no error.
+    Only what ``topiccore.compaction`` writes is defined: at most one record of a kind, whose cells
+    go up through the labels.  From anything else comes some row, and no error.
     """
     labels = len(artifact.bias)
     found: list[Row | None] = [None, None]
