@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from topiccore import Taxonomy, TaxonomyLabel, TopicModel, compact
@@ -35,5 +37,7 @@ def make() -> list[TopicModel]:
         slopes=random.uniform(0.5, 2, LABELS).astype(np.float32),
         intercepts=random.normal(0, 1, LABELS).astype(np.float32),
     )
-    kinds = (artifact, compact(artifact, prune=0), compact(artifact, prune=3))
+    context = random.normal(0, 0.5, (3, LABELS)).astype(np.float32)
+    weighed = replace(artifact, context=context)
+    kinds = (artifact, compact(weighed, prune=0), compact(weighed, prune=3))
     return [TopicModel(kind) for kind in kinds]

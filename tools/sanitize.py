@@ -17,7 +17,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = ("setup.py", "pyproject.toml", "topiccore", "tests")
-TESTS = ("tokenizer", "kernel", "compaction", "model", "artifact", "arrow", "threads", "hostile")
+TESTS = (
+    *("tokenizer", "kernel", "context", "compaction", "model"),
+    *("artifact", "arrow", "threads", "hostile"),
+)
 
 
 def build(folder: Path, compiler: str) -> None:
