@@ -66,7 +66,8 @@ class Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise BuildError(f"{self.side.name}: a process ended with {self.process.wait()}")
+            self.process.communicate()
+            raise BuildError(f"{self.side.name}: a process ended with {self.process.returncode}")
         return json.loads(line)
 
     def __enter__(self) -> Worker:

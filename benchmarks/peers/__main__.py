@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from benchmarks import collection, machine, timing
 from benchmarks.collection import tell
 from benchmarks.peers import PEERS, cache
+from benchmarks.peers.server import Server
 from benchmarks.peers.targets import training_set
 from benchmarks.results import bullets, write_section
 from benchmarks.table import duration, rate, size, table
@@ -41,45 +40,6 @@ class Measured:
     single: list[NDArray[np.float64]] = field(default_factory=list)
     batch: list[float] = field(default_factory=list)
     memory: dict[str, int] = field(default_factory=dict)
-
-
-class Server:
-    """A worker process that answers timed rounds."""
-
-    def __init__(self, name: str, folder: Path, queries: Path):
-        self.name = name
-        self.process = subprocess.Popen(
-            cache.worker_command("serve", name, folder, queries=queries),
-            cwd=machine.ROOT,
-            env={**os.environ, **cache.ENVIRONMENT},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.first = self._receive()
-
-    def ask(self, *request: Any) -> Any:
-        assert self.process.stdin is not None
-        print(json.dumps(request), file=self.process.stdin, flush=True)
-        return self._receive()
-
-    def _receive(self) -> Any:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise cache.PeerError(f"{self.name}: its process ended with {self.process.wait()}")
-        return json.loads(line)
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.process.communicate()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
