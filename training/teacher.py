@@ -97,13 +97,14 @@ class Teacher:
 
     def score_texts(self, texts: list[str], what: str) -> Iterator[sp.csr_matrix]:
         """``score`` of the texts, chunk by chunk; finished chunks are kept and not made again."""
-        for number, queries in enumerate(self.encoder.chunks(texts, what)):
+        done = 0
+        for queries in self.encoder.chunks(texts, what):
+            done += len(queries)
             path = self.folder / "scores" / f"{self.encoder.key(queries.texts)}.npz"
             if not path.exists():
                 scores = self.score(queries)
                 with replacing(path) as partial, partial.open("wb") as stream:
                     sp.save_npz(stream, scores)
-                done = min((number + 1) * len(queries), len(texts))
                 self.report(f"annotating {what}: {done}/{len(texts)}")
             yield sp.load_npz(path).tocsr()
 
