@@ -174,7 +174,7 @@ def by_stages(first, tmp_path_factory):
 def test_each_stage_alone_and_the_same_seed_give_the_same_artifact(first, by_stages):
     folder, _ = by_stages
     assert identity(folder) == identity(first[0])
-    for name in ("manifest.json", "rows.npy", "index.npy", "thresholds.npy", "slopes.npy"):
+    for name in ("manifest.json", "rows.npy", "keys.npy", "thresholds.npy", "slopes.npy"):
         first_bytes = (first[0] / "artifact" / name).read_bytes()
         assert (folder / "artifact" / name).read_bytes() == first_bytes
 
