@@ -64,7 +64,7 @@ def fuzz(folder: Path, target: str, seconds: int, results: Path) -> int:
         *(f"-max_total_time={seconds}", f"-dict={words}", f"-artifact_prefix={results}/"),
         *(
             f"-max_len={700 if target == 'score' else 4096}",
-            "-timeout=25",
+            "-timeout=120",
             "-rss_limit_mb=4096",
             "-print_final_stats=1",
         ),
