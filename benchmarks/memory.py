@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 LINE = 64
-REPEATS = 5
+REPEATS = 15
+STREAMED = 20_000_000  # bytes of a repeat, at least once through
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,11 @@ class Memory:
         places = np.tile(order.astype(np.uint32), -(-steps // lines))[:steps]
         pointer = places.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
         gather = self._seconds("gather", base, pointer, ctypes.c_uint64(steps)) / steps
-        rounds = max(1, 50_000_000 // (lines * LINE))
-        start = time.perf_counter()
-        for _ in range(rounds):
-            self._library.stream(base, ctypes.c_uint64(lines * LINE))
-        streamed = (time.perf_counter() - start) / rounds
-        return MemorySpeed(lines * LINE, chase, gather, lines * LINE / streamed)
+        rounds = max(1, STREAMED // size)
+        streamed = self._seconds(
+            "stream", base, ctypes.c_uint64(lines * LINE), ctypes.c_uint64(rounds)
+        )
+        return MemorySpeed(lines * LINE, chase, gather, rounds * lines * LINE / streamed)
 
     def _seconds(self, name: str, *arguments: object) -> float:
         call = getattr(self._library, name)
