@@ -4,9 +4,9 @@
 
 enum { LINE = 64 };
 
-/* Every read needs the one before it.  ``next`` holds byte offsets that make one cycle. */
-uint64_t chase(const char *next, uint64_t steps) {
-    uint64_t place = 0;
+/* Every read needs the one before it.  ``next`` holds byte offsets that make one cycle; returns
+ * where to go on. */
+uint64_t chase(const char *next, uint64_t place, uint64_t steps) {
     for (uint64_t i = 0; i < steps; i++) memcpy(&place, next + place, sizeof place);
     return place;
 }
