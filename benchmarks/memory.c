@@ -4,9 +4,9 @@
 
 enum { LINE = 64 };
 
-/* Every read needs the one before it.  ``next`` holds byte offsets that make one cycle. */
-uint64_t chase(const char *next, uint64_t steps) {
-    uint64_t place = 0;
+/* Every read needs the one before it.  ``next`` holds byte offsets that make one cycle; returns
+ * where to go on. */
+uint64_t chase(const char *next, uint64_t place, uint64_t steps) {
     for (uint64_t i = 0; i < steps; i++) memcpy(&place, next + place, sizeof place);
     return place;
 }
@@ -22,15 +22,18 @@ uint64_t gather(const char *data, const uint32_t *lines, uint64_t count) {
     return sum;
 }
 
-/* All bytes, one after the other. */
-uint64_t stream(const char *data, uint64_t bytes) {
+/* All bytes, one after the other, ``rounds`` times. */
+uint64_t stream(const char *data, uint64_t bytes, uint64_t rounds) {
     uint64_t sums[8] = {0};
-    for (uint64_t i = 0; i + LINE <= bytes; i += LINE)
-        for (int j = 0; j < 8; j++) {
-            uint64_t value;
-            memcpy(&value, data + i + 8 * j, sizeof value);
-            sums[j] += value;
-        }
+    for (uint64_t round = 0; round < rounds; round++) {
+        for (uint64_t i = 0; i + LINE <= bytes; i += LINE)
+            for (int j = 0; j < 8; j++) {
+                uint64_t value;
+                memcpy(&value, data + i + 8 * j, sizeof value);
+                sums[j] += value;
+            }
+        __asm__ volatile("" ::: "memory"); /* every round reads anew */
+    }
     uint64_t sum = 0;
     for (int j = 0; j < 8; j++) sum += sums[j];
     return sum;

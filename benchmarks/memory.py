@@ -9,6 +9,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 LINE = 64
-REPEATS = 5
+STEPS = 10_000  # reads of a part
+LEAST_PARTS = 20
+STREAMED = 10_000_000  # bytes of a part, at least once through
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Memory:
         self._random = np.random.default_rng(1)
 
     def measure(self, size: int) -> MemorySpeed:
-        """The best of a few repeats each, over ``size`` bytes (rounded to whole lines)."""
+        """The quickest of many parts each, over ``size`` bytes (rounded to whole lines)."""
         lines = max(2, size // LINE)
         data = _aligned(lines * LINE)
         order = self._random.permutation(lines).astype(np.uint64)
@@ -58,27 +61,44 @@ class Memory:
             order, -1
         ) * np.uint64(LINE)
         base = data.ctypes.data_as(ctypes.c_char_p)
-        steps = max(lines, 200_000)
-        chase = self._seconds("chase", base, ctypes.c_uint64(steps)) / steps
-        places = np.tile(order.astype(np.uint32), -(-steps // lines))[:steps]
-        pointer = places.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
-        gather = self._seconds("gather", base, pointer, ctypes.c_uint64(steps)) / steps
-        rounds = max(1, 50_000_000 // (lines * LINE))
-        start = time.perf_counter()
-        for _ in range(rounds):
-            self._library.stream(base, ctypes.c_uint64(lines * LINE))
-        streamed = (time.perf_counter() - start) / rounds
-        return MemorySpeed(lines * LINE, chase, gather, lines * LINE / streamed)
+        parts = max(-(-lines // STEPS), LEAST_PARTS)
+        return MemorySpeed(
+            lines * LINE,
+            min(self._chase(base, parts)) / STEPS,
+            min(self._gather(base, order.astype(np.uint32), parts)) / STEPS,
+            lines * LINE / min(self._stream(base, lines * LINE)),
+        )
 
-    def _seconds(self, name: str, *arguments: object) -> float:
-        call = getattr(self._library, name)
-        call(*arguments)
-        taken = []
-        for _ in range(REPEATS):
+    def _chase(self, base: ctypes.c_char_p, parts: int) -> Iterator[float]:
+        # In parts short enough to lie between two interruptions; twice round, the first to warm up.
+        place = 0
+        for part in range(2 * parts):
             start = time.perf_counter()
-            call(*arguments)
-            taken.append(time.perf_counter() - start)
-        return min(taken)
+            place = self._library.chase(base, ctypes.c_uint64(place), ctypes.c_uint64(STEPS))
+            taken = time.perf_counter() - start
+            if part >= parts:
+                yield taken
+
+    def _gather(
+        self, base: ctypes.c_char_p, order: NDArray[np.uint32], parts: int
+    ) -> Iterator[float]:
+        places = np.resize(order, parts * STEPS)
+        for part in range(2 * parts):
+            chosen = places[part % parts * STEPS :][:STEPS]
+            pointer = chosen.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
+            start = time.perf_counter()
+            self._library.gather(base, pointer, ctypes.c_uint64(STEPS))
+            taken = time.perf_counter() - start
+            if part >= parts:
+                yield taken
+
+    def _stream(self, base: ctypes.c_char_p, size: int) -> Iterator[float]:
+        # Seconds of one round.
+        rounds = max(1, STREAMED // size)
+        for _ in range(LEAST_PARTS):
+            start = time.perf_counter()
+            self._library.stream(base, ctypes.c_uint64(size), ctypes.c_uint64(rounds))
+            yield (time.perf_counter() - start) / rounds
 
 
 def _aligned(size: int) -> NDArray[np.uint8]:
