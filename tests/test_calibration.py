@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from topiccore import Taxonomy, TaxonomyLabel
 from training.calibration import Calibration, calibrate, calibration_error
 from training.student import sigmoid
+
+
+def flat(labels: int) -> Taxonomy:
+    """So many topics."""
+    return Taxonomy([TaxonomyLabel(f"T{i}", f"Topic {i}", None) for i in range(labels)])
 
 
 def simulated(slopes, intercepts, queries, seed, spread=2.0):
@@ -19,7 +25,7 @@ def simulated(slopes, intercepts, queries, seed, spread=2.0):
 def test_known_slopes_and_intercepts_are_found():
     slopes = np.array([0.4, 0.8, 1.0, 1.5, 2.5])
     intercepts = np.array([-1.0, 0.0, 0.5, -0.5, 1.0])
-    found = calibrate(*simulated(slopes, intercepts, 60_000, 3), prior=1e-3)
+    found = calibrate(*simulated(slopes, intercepts, 60_000, 3), flat(5), prior=1e-3)
     assert found.slopes.dtype == found.intercepts.dtype == np.float32
     assert found.slopes == pytest.approx(slopes, rel=0.05)
     assert found.intercepts == pytest.approx(intercepts, abs=0.06)
@@ -38,10 +44,12 @@ def test_it_is_the_optimum_of_the_penalised_likelihood():
 
         return minimize(loss, center, tol=1e-10).x
 
-    center = fit(logits.ravel(), gold.ravel(), np.array([1.0, 0.0]), 0.01)
-    found = calibrate(logits, gold, prior)
+    shared = calibrate(logits, gold, flat(2), prior=1e12)
+    log_odds = shared.in_context(logits, flat(2)) * shared.slopes + shared.intercepts
+    found = calibrate(logits, gold, flat(2), prior)
     for label in range(2):
-        expected = fit(logits[:, label], gold[:, label], center, prior)
+        slope, shift = fit(log_odds[:, label], gold[:, label], np.array([1.0, 0.0]), prior)
+        expected = shared.slopes[label] * slope, shared.intercepts[label] * slope + shift
         assert [found.slopes[label], found.intercepts[label]] == pytest.approx(expected, abs=2e-3)
 
 
@@ -52,14 +60,15 @@ def test_rare_labels_have_what_labels_have_in_general():
     rare = np.full((len(logits), 1), -30, np.float32)
     rare[:3] = 1.0
     with_rare = np.append(logits, rare, axis=1), np.append(gold, rare > 2, axis=1)
-    found = calibrate(*with_rare)
-    general = calibrate(logits, gold, prior=1e9)
+    found = calibrate(*with_rare, flat(21))
+    general = calibrate(logits, gold, flat(20), prior=1e9)
     assert general.slopes == pytest.approx(0.6, rel=0.03)
     assert np.ptp(general.slopes) < 1e-3
     assert found.slopes[-1] == pytest.approx(general.slopes[0], abs=0.05)
     assert found.intercepts[-1] == pytest.approx(general.intercepts[0], abs=0.05)
     # Without the pull of the others three wrong labels say a lot.
-    assert calibrate(*with_rare, prior=0.01).scores(np.ones((1, 21)))[0, -1] < 0.1
+    alone = calibrate(*with_rare, flat(21), prior=0.01)
+    assert alone.scores(np.ones((1, 21)), flat(21))[0, -1] < 0.1
 
 
 @pytest.mark.parametrize("queries", [30, 300, 3000])
@@ -69,10 +78,10 @@ def test_the_less_evidence_the_nearer_to_the_rest(queries):
     alone[:queries] = True
     # Outside the first queries the odd label says nothing: logit so low that it is never right.
     logits[~alone, 9], gold[~alone, 9] = -40, False
-    strong = calibrate(logits, gold, prior=1e-3).slopes[9]
-    pulled = calibrate(logits, gold, prior=100).slopes[9]
-    held = calibrate(logits, gold, prior=1e6).slopes[9]
-    rest = calibrate(logits, gold, prior=100).slopes[:9].mean()
+    strong = calibrate(logits, gold, flat(10), prior=1e-3).slopes[9]
+    pulled = calibrate(logits, gold, flat(10), prior=100).slopes[9]
+    held = calibrate(logits, gold, flat(10), prior=1e6).slopes[9]
+    rest = calibrate(logits, gold, flat(10), prior=100).slopes[:9].mean()
     assert abs(held - rest) < 0.1
     assert rest - 0.1 < held <= pulled + 0.05
     assert pulled < strong + 0.05
@@ -81,7 +90,7 @@ def test_the_less_evidence_the_nearer_to_the_rest(queries):
 @pytest.mark.parametrize("right", [False, True])
 def test_labels_that_are_always_or_never_right_have_finite_values(right):
     logits = np.random.default_rng(1).normal(0, 3, (500, 3)).astype(np.float32)
-    found = calibrate(logits, np.full(logits.shape, right))
+    found = calibrate(logits, np.full(logits.shape, right), flat(3))
     assert np.isfinite(found.slopes).all()
     assert np.isfinite(found.intercepts).all()
     assert (found.slopes > 0).all()
@@ -89,25 +98,57 @@ def test_labels_that_are_always_or_never_right_have_finite_values(right):
 
 def test_slopes_stay_above_0_where_logits_mislead():
     logits, gold = simulated(np.full(3, -2.0), np.zeros(3), 5000, 13)
-    assert (calibrate(logits, gold).slopes > 0).all()
+    assert (calibrate(logits, gold, flat(3)).slopes > 0).all()
 
 
 def test_huge_logits_do_no_harm():
     logits, gold = simulated(np.ones(3), np.zeros(3), 2000, 17)
     logits[0] = 1e6
     logits[1] = -1e6
-    found = calibrate(logits, gold)
+    found = calibrate(logits, gold, flat(3))
     assert np.isfinite(found.slopes).all()
-    assert np.isfinite(found.scores(logits)).all()
+    assert np.isfinite(found.scores(logits, flat(3))).all()
 
 
 def test_scores_and_logits_at_a_score_are_inverse():
-    calibration = Calibration(np.array([0.5, 2.0], np.float32), np.array([1.0, -3.0], np.float32))
+    calibration = Calibration(
+        np.array([0.5, 2.0], np.float32),
+        np.array([1.0, -3.0], np.float32),
+        np.zeros((3, 2), np.float32),
+    )
     for score in (0.01, 0.2, 0.5, 0.9, 0.99):
         logits = calibration.logit_at(score)
-        assert calibration.scores(logits[None])[0] == pytest.approx([score, score], rel=1e-9)
+        assert calibration.scores(logits[None], flat(2))[0] == pytest.approx([score] * 2, rel=1e-5)
     assert calibration.logit_at(0.5) == pytest.approx([-2.0, 1.5])
-    assert calibration.scores(np.array([[-2.0, 1.5]])).shape == (1, 2)
+    assert calibration.scores(np.array([[-2.0, 1.5]]), flat(2)).shape == (1, 2)
+
+
+# --- context -----------------------------------------------------------------------------------
+
+
+def test_weights_of_context_are_found():
+    taxonomy = Taxonomy(
+        [
+            *(TaxonomyLabel("A", "A", None), TaxonomyLabel("A1", "A1", "A")),
+            *(TaxonomyLabel("A2", "A2", "A"), TaxonomyLabel("B", "B", None)),
+            *(TaxonomyLabel("B1", "B1", "B"), TaxonomyLabel("B2", "B2", "B")),
+        ]
+    )
+    topics = taxonomy.parents < 0
+    weights = np.where(topics, [[0.5], [0], [-0.4]], [[0.2], [-0.3], [-0.1]])
+    truth = Calibration(
+        np.where(topics, 0.8, 1.2).astype(np.float32),
+        np.where(topics, -0.5, 0.3).astype(np.float32),
+        weights.astype(np.float32),
+    )
+    rng = np.random.default_rng(23)
+    logits = rng.normal(-0.5, 2, (60_000, 6)).astype(np.float32)
+    gold = rng.random(logits.shape) < truth.scores(logits, taxonomy)
+    found = calibrate(logits, gold, taxonomy)
+    assert found.weights.dtype == np.float32
+    assert found.weights == pytest.approx(weights, abs=0.05)
+    assert found.slopes == pytest.approx(truth.slopes, rel=0.05)
+    assert found.intercepts == pytest.approx(truth.intercepts, abs=0.06)
 
 
 # --- expected calibration error ----------------------------------------------------------------

@@ -11,7 +11,7 @@ from training_support import queries
 
 from topiccore import _scoring, reference
 from training.features import QueryFeatures, choose_buckets, counts_by_column
-from training.vectors import WordVectors
+from training.word_table import WordTable
 
 WORDS = ["used", "honda", "civic", "red", "dress", "東", "🚗", "cafe"]
 TEXT = st.lists(
@@ -27,16 +27,26 @@ def buckets(texts) -> dict[str, int]:
     return {name: bucket for text in texts for name, bucket in reference.features(text)}
 
 
+def table(names: list[str], seed: int = 1, ngrams: int = 4, dimensions: int = 3) -> WordTable:
+    """A table of words with made-up n-grams and vectors."""
+    known = sorted((bucket, name) for name, bucket in buckets(names).items())
+    rng = np.random.default_rng(seed)
+    return WordTable(
+        [name for _, name in known],
+        np.array([bucket for bucket, _ in known], np.uint32),
+        sp.csr_matrix(rng.integers(0, 3, (len(known), ngrams)).astype(np.float32)),
+        rng.normal(size=(len(known), dimensions)).astype(np.float32),
+    )
+
+
 def small_features() -> QueryFeatures:
     known = buckets(["used honda civic", "red dress 東 🚗", "new york"])
     words = [bucket for name, bucket in known.items() if " " not in name and name != "york"]
     bigrams = [known["used honda"], known["new york"], known["red dress"]]
-    with_vector = np.sort([bucket for name, bucket in known.items() if " " not in name])
-    rows = np.random.default_rng(1).normal(size=(len(with_vector), 3)).astype(np.float32)
     return QueryFeatures(
         np.sort(words).astype(np.uint32),
         np.sort(bigrams).astype(np.uint32),
-        WordVectors(with_vector.astype(np.uint32), rows),
+        table(["honda", "civic", "york", "東", "cafe"]),
     )
 
 
@@ -44,58 +54,71 @@ FEATURES = small_features()
 
 
 def by_hand(features: QueryFeatures, text: str) -> np.ndarray:
-    """float64 [columns]: one row of the matrix, counted in plain Python."""
+    """float64 [columns]: one row, sparse and dense columns, counted in plain Python."""
     words, bigrams = features.words.tolist(), features.bigrams.tolist()
-    vectors = features.vectors.buckets.tolist()
-    row = np.zeros(len(words) + len(bigrams) + features.dimensions)
+    known = features.table.buckets.tolist()
+    described = np.hstack([features.table.ngrams.toarray(), features.table.vectors]).astype(float)
+    row = np.zeros(len(words) + len(bigrams) + described.shape[1])
     tokens = reference.tokenize(text)[: reference.MAX_TOKENS]
     value = 1 / np.sqrt(max(len(tokens), 1))
     for _, bucket in reference.features(text):
         if bucket in words:
-            row[words.index(bucket)] += 1
+            row[words.index(bucket)] += value
         if bucket in bigrams:
             row[len(words) + bigrams.index(bucket)] += value
-        if bucket in vectors:
-            vector = features.vectors.rows[vectors.index(bucket)].astype(float)
-            row[len(words) + len(bigrams) :] += value * vector
+        if bucket in known:
+            row[len(words) + len(bigrams) :] += value * described[known.index(bucket)]
     return row
 
 
-# --- the matrix --------------------------------------------------------------------------------
+def together(features: QueryFeatures, texts: list[str]) -> np.ndarray:
+    """The sparse and the dense columns side by side."""
+    sparse, dense = features.transform(texts)
+    return np.hstack([sparse.toarray(), dense])
+
+
+# --- the matrices ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", EDGES + LONG)
 def test_edge_rows_are_those_counted_by_hand(text):
-    found = FEATURES.transform([text]).toarray()[0]
+    found = together(FEATURES, [text])[0]
     assert found == pytest.approx(by_hand(FEATURES, text), rel=1e-5, abs=1e-6)
 
 
 @given(texts=st.lists(TEXT, max_size=6))
 def test_rows_are_those_counted_by_hand(texts):
-    found = FEATURES.transform(texts)
-    assert isinstance(found, sp.csr_matrix)
-    assert found.dtype == np.float32
-    columns = len(FEATURES.words) + len(FEATURES.bigrams) + 3
-    assert found.shape == (len(texts), columns)
-    for row, text in zip(found.toarray(), texts, strict=True):
+    sparse, dense = FEATURES.transform(texts)
+    assert isinstance(sparse, sp.csr_matrix)
+    assert sparse.dtype == dense.dtype == np.float32
+    assert sparse.shape == (len(texts), FEATURES.sparse_columns)
+    assert dense.shape == (len(texts), FEATURES.dimensions)
+    for row, text in zip(together(FEATURES, texts), texts, strict=True):
         assert row == pytest.approx(by_hand(FEATURES, text), rel=1e-5, abs=1e-6)
 
 
 def test_values_by_hand():
     known = buckets(["new york"])
-    features = QueryFeatures(
-        np.array([known["new"]], np.uint32),
-        np.array([known["new york"]], np.uint32),
-        WordVectors(np.array([known["york"]], np.uint32), np.array([[2.0, -4.0]], np.float32)),
+    described = WordTable(
+        ["york"],
+        np.array([known["york"]], np.uint32),
+        sp.csr_matrix(np.array([[3.0]], np.float32)),
+        np.array([[2.0, -4.0]], np.float32),
     )
-    rows = features.transform(["new york new york", "york", "nothing known"]).toarray()
-    assert rows.tolist() == [[2, 2 / 2, 4 / 2, -8 / 2], [0, 0, 2, -4], [0, 0, 0, 0]]
+    features = QueryFeatures(
+        np.array([known["new"]], np.uint32), np.array([known["new york"]], np.uint32), described
+    )
+    rows = together(features, ["new york new york", "york", "nothing known"])
+    assert rows.tolist() == [[2 / 2, 2 / 2, 6 / 2, 4 / 2, -8 / 2], [0, 0, 3, 2, -4], [0] * 5]
 
 
 def test_without_any_column_of_a_kind():
     none = np.zeros(0, np.uint32)
-    features = QueryFeatures(none, none, WordVectors(none, np.zeros((0, 4), np.float32)))
-    assert features.transform(["used honda", ""]).toarray().tolist() == [[0] * 4] * 2
+    nothing = WordTable(
+        [], none, sp.csr_matrix((0, 1), dtype=np.float32), np.zeros((0, 4), np.float32)
+    )
+    features = QueryFeatures(none, none, nothing)
+    assert together(features, ["used honda", ""]).tolist() == [[0] * 5] * 2
 
 
 # --- the columns -------------------------------------------------------------------------------
@@ -143,13 +166,19 @@ def test_where_hashes_collide_the_word_stays(monkeypatch):
 def test_columns_of_real_queries_find_every_feature():
     texts = list(queries().values())[:2000]
     words, bigrams = choose_buckets(texts, 1, 1)
-    none = WordVectors(np.zeros(0, np.uint32), np.zeros((0, 1), np.float32))
-    matrix = QueryFeatures(words, bigrams, none).transform(texts)
+    none = WordTable(
+        [],
+        np.zeros(0, np.uint32),
+        sp.csr_matrix((0, 1), dtype=np.float32),
+        np.zeros((0, 1), np.float32),
+    )
+    matrix, _ = QueryFeatures(words, bigrams, none).transform(texts)
     tokens = np.array([len(reference.tokenize(text)) for text in texts])
-    ones = np.asarray(matrix[:, : len(words)].sum(axis=1)).ravel()
-    scaled = np.asarray(matrix[:, len(words) :].sum(axis=1)).ravel()
-    assert ones == pytest.approx(tokens)
-    assert scaled == pytest.approx(np.maximum(tokens - 1, 0) / np.sqrt(np.maximum(tokens, 1)))
+    root = np.sqrt(np.maximum(tokens, 1))
+    of_words = np.asarray(matrix[:, : len(words)].sum(axis=1)).ravel()
+    of_bigrams = np.asarray(matrix[:, len(words) :].sum(axis=1)).ravel()
+    assert of_words == pytest.approx(tokens / root, rel=1e-5)
+    assert of_bigrams == pytest.approx(np.maximum(tokens - 1, 0) / root, rel=1e-5)
 
 
 # --- counting ----------------------------------------------------------------------------------

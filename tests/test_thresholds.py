@@ -22,7 +22,8 @@ TAXONOMY = Taxonomy(
     ]
 )
 TOPICS = TAXONOMY.parents < 0
-CONFIG = ThresholdsConfig(folds=5, precision=TARGET, confidence=0.9, min_emitted=10)
+CONFIG = ThresholdsConfig(precision=TARGET, confidence=0.9, min_support=10)
+ENOUGH = np.full(len(TAXONOMY), 100)
 
 
 def at_most(share: float, repeats: int) -> float:
@@ -131,7 +132,8 @@ def logits_of(scores):
 
 
 def identity(labels: int = 6) -> Calibration:
-    return Calibration(np.ones(labels, np.float32), np.zeros(labels, np.float32))
+    zeros = np.zeros((3, labels), np.float32)
+    return Calibration(np.ones(labels, np.float32), zeros[0], zeros)
 
 
 def emitted_by(chosen, logits):
@@ -147,7 +149,7 @@ def choices():
     for seed in range(250):
         scores, _, gold = simulated(np.random.default_rng(seed + 1), 1500)
         logits = logits_of(scores)
-        chosen = choose_thresholds(logits, gold, identity(), TAXONOMY, CONFIG, seed)
+        chosen = choose_thresholds(logits, gold, ENOUGH, identity(), TAXONOMY, CONFIG, seed)
         everywhere, here = emitted_by(chosen, population), emitted_by(chosen, logits)
         levels = {}
         for name, level in (("topics", TOPICS), ("subtopics", ~TOPICS)):
@@ -182,9 +184,9 @@ def test_few_emissions_at_the_strictest_cuts_do_not_end_the_search(at_the_top):
     gold[:2000, ~TOPICS] = True
     gold[0, ~TOPICS] = False  # the best-scored query is a wrong one
     gold = with_topics(gold, TAXONOMY)
-    chosen = choose_thresholds(logits_of(scores), gold, identity(), TAXONOMY, CONFIG, 0)
+    chosen = choose_thresholds(logits_of(scores), gold, ENOUGH, identity(), TAXONOMY, CONFIG, 0)
     assert chosen.cuts["subtopics"] <= 0.8
-    assert chosen.support[~TOPICS].tolist() == [2000] * 4
+    assert emitted_by(chosen, logits_of(scores))[:, ~TOPICS].sum(axis=0).tolist() == [2000] * 4
 
 
 def test_a_cut_is_one_score_for_all_labels_of_a_level():
@@ -193,34 +195,42 @@ def test_a_cut_is_one_score_for_all_labels_of_a_level():
     calibration = Calibration(
         rng.uniform(0.5, 2, len(TAXONOMY)).astype(np.float32),
         rng.uniform(-1, 1, len(TAXONOMY)).astype(np.float32),
+        np.zeros((3, len(TAXONOMY)), np.float32),
     )
     logits = (logits_of(scores) - calibration.intercepts) / calibration.slopes
-    chosen = choose_thresholds(logits, gold, calibration, TAXONOMY, CONFIG, 0)
+    chosen = choose_thresholds(logits, gold, ENOUGH, calibration, TAXONOMY, CONFIG, 0)
     assert chosen.logits.dtype == np.float32
     assert np.isfinite(chosen.logits).all()
     reached = sigmoid(chosen.logits * calibration.slopes + calibration.intercepts)
     assert reached[TOPICS] == pytest.approx(chosen.cuts["topics"], abs=1e-5)
     assert reached[~TOPICS] == pytest.approx(chosen.cuts["subtopics"], abs=1e-5)
     assert {chosen.cuts["topics"], chosen.cuts["subtopics"]} <= set(CANDIDATES.tolist())
-    assert chosen.support.tolist() == [
-        (scores[:, place] >= chosen.cuts["topics" if TOPICS[place] else "subtopics"]).sum()
-        for place in range(len(TAXONOMY))
-    ]
 
 
 def test_label_with_too_little_evidence_is_never_emitted():
     scores, _, gold = simulated(np.random.default_rng(4), 4000)
     rare = TAXONOMY.index_of("A2")
-    scores[:, rare] = np.minimum(scores[:, rare], 0.05)
-    scores[: CONFIG.min_emitted - 1, rare], gold[: CONFIG.min_emitted - 1, rare] = 0.999, True
-    chosen = choose_thresholds(logits_of(scores), gold, identity(), TAXONOMY, CONFIG, 0)
+    support = ENOUGH.copy()
+    support[rare] = CONFIG.min_support - 1
+    logits = logits_of(scores)
+    chosen = choose_thresholds(logits, gold, support, identity(), TAXONOMY, CONFIG, 0)
     assert chosen.logits[rare] == np.inf
-    assert chosen.support[rare] == CONFIG.min_emitted - 1
     assert np.isfinite(np.delete(chosen.logits, rare)).all()
-    scores[CONFIG.min_emitted, rare], gold[CONFIG.min_emitted, rare] = 0.999, True
-    chosen = choose_thresholds(logits_of(scores), gold, identity(), TAXONOMY, CONFIG, 0)
-    assert np.isfinite(chosen.logits[rare])
-    assert chosen.support[rare] == CONFIG.min_emitted
+    support[rare] += 1
+    chosen = choose_thresholds(logits, gold, support, identity(), TAXONOMY, CONFIG, 0)
+    assert np.isfinite(chosen.logits).all()
+
+
+def test_label_without_evidence_does_not_spoil_the_cut_of_the_others():
+    scores, _, gold = simulated(np.random.default_rng(4), 4000)
+    rare = TAXONOMY.index_of("A2")
+    gold[:, rare] = False
+    logits = logits_of(scores)
+    spoiled = choose_thresholds(logits, gold, ENOUGH, identity(), TAXONOMY, CONFIG, 0)
+    support = ENOUGH.copy()
+    support[rare] = 0
+    chosen = choose_thresholds(logits, gold, support, identity(), TAXONOMY, CONFIG, 0)
+    assert chosen.cuts["subtopics"] < spoiled.cuts["subtopics"]
 
 
 @pytest.mark.parametrize("level", ["topics", "subtopics"])
@@ -230,10 +240,9 @@ def test_level_that_cannot_reach_the_target_is_never_emitted(level):
     hopeless = TOPICS if level == "topics" else ~TOPICS
     other = "subtopics" if level == "topics" else "topics"
     gold[:, hopeless] = rng.random((len(gold), hopeless.sum())) < 0.5
-    chosen = choose_thresholds(logits_of(scores), gold, identity(), TAXONOMY, CONFIG, 0)
+    chosen = choose_thresholds(logits_of(scores), gold, ENOUGH, identity(), TAXONOMY, CONFIG, 0)
     assert chosen.cuts[level] == np.inf
     assert (chosen.logits[hopeless] == np.inf).all()
-    assert (chosen.support[hopeless] == 0).all()
     assert np.isfinite(chosen.cuts[other])
 
 
@@ -241,12 +250,12 @@ def test_topics_that_subtopics_bring_count_when_the_topics_cut_is_chosen():
     # Topics are right where their own score is high, wrong where a subtopic alone brings them.
     scores, _, gold = simulated(np.random.default_rng(6), 3000)
     gold = scores > 0.5
-    chosen = choose_thresholds(logits_of(scores), gold, identity(), TAXONOMY, CONFIG, 0)
+    chosen = choose_thresholds(logits_of(scores), gold, ENOUGH, identity(), TAXONOMY, CONFIG, 0)
     assert chosen.cuts["subtopics"] <= 0.51
     assert chosen.cuts["topics"] == np.inf
     # Where no subtopic is emitted, the same topics have a cut.
     gold[:, ~TOPICS] = False
-    chosen = choose_thresholds(logits_of(scores), gold, identity(), TAXONOMY, CONFIG, 0)
+    chosen = choose_thresholds(logits_of(scores), gold, ENOUGH, identity(), TAXONOMY, CONFIG, 0)
     assert chosen.cuts["subtopics"] == np.inf
     assert chosen.cuts["topics"] <= 0.51
 
@@ -255,7 +264,7 @@ def test_taxonomy_of_topics_alone():
     flat = Taxonomy([TaxonomyLabel("A", "A", None), TaxonomyLabel("B", "B", None)])
     scores = np.random.default_rng(7).beta(0.4, 0.6, (3000, 2))
     gold = scores > 0.4
-    chosen = choose_thresholds(logits_of(scores), gold, identity(2), flat, CONFIG, 0)
+    chosen = choose_thresholds(logits_of(scores), gold, ENOUGH[:2], identity(2), flat, CONFIG, 0)
     assert list(chosen.cuts) == ["topics"]
     assert np.isfinite(chosen.logits).all()
 
@@ -263,7 +272,8 @@ def test_taxonomy_of_topics_alone():
 def test_a_seed_gives_one_choice():
     scores, _, gold = simulated(np.random.default_rng(8), 1000)
     first, second = (
-        choose_thresholds(logits_of(scores), gold, identity(), TAXONOMY, CONFIG, 5) for _ in "ab"
+        choose_thresholds(logits_of(scores), gold, ENOUGH, identity(), TAXONOMY, CONFIG, 5)
+        for _ in "ab"
     )
     assert np.array_equal(first.logits, second.logits)
     assert first.cuts == second.cuts
@@ -273,8 +283,9 @@ def test_stricter_settings_emit_less():
     scores, _, gold = simulated(np.random.default_rng(9), 3000)
 
     def cuts(precision, confidence):
-        config = ThresholdsConfig(5, precision, confidence, 10)
-        return choose_thresholds(logits_of(scores), gold, identity(), TAXONOMY, config, 0).cuts
+        config = ThresholdsConfig(precision, confidence, 10)
+        logits = logits_of(scores)
+        return choose_thresholds(logits, gold, ENOUGH, identity(), TAXONOMY, config, 0).cuts
 
     for level in ("topics", "subtopics"):
         by_precision = [cuts(precision, 0.9)[level] for precision in (0.5, 0.7, 0.9, 0.95)]

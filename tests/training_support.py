@@ -26,12 +26,14 @@ SMALL: dict[str, Any] = {
     "vectors.epochs": 1,
     "vectors.negative": 5,
     "vectors.min_count": 5,
+    "words.glove_words": 2000,
+    "words.ngram_longest": 3,
+    "annotations.file": "",
     "student.min_count_words": 2,
-    "student.epochs": 4,
-    "thresholds.folds": 2,
+    "student.epochs": 3,
     "thresholds.precision": 0.7,
     "thresholds.confidence": 0.9,
-    "thresholds.min_emitted": 5,
+    "thresholds.min_support": 10,
 }
 TRAINING_QUERIES = 12_000
 

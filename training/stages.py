@@ -148,7 +148,7 @@ def student(run: Run) -> None:
 def thresholds(run: Run) -> None:
     """Calibration and thresholds from the validation queries -> ``thresholds.npz``."""
     data = run.data
-    logits = topiccore.TopicModel(_artifact(run)).logits(data.validation.texts)
+    logits = topiccore.TopicModel(trained_artifact(run)).logits(data.validation.texts)
     calibration = calibrate(logits, data.validation.gold, data.taxonomy)
     support = data.train.gold.sum(axis=0)
     chosen = choose_thresholds(
@@ -179,7 +179,8 @@ def thresholds(run: Run) -> None:
     )
 
 
-def _artifact(run: Run, chosen: dict[str, Any] | None = None, **described: Any) -> Artifact:
+def trained_artifact(run: Run, chosen: dict[str, Any] | None = None, **described: Any) -> Artifact:
+    """The student of a run as an artifact of float32 rows, not yet made compact."""
     # Before thresholds are chosen, nothing is emitted and scores are uncalibrated.
     stored: dict[str, Any] = run.folder.load_arrays("student")
     labels = len(run.data.taxonomy)
@@ -206,7 +207,9 @@ def export(run: Run) -> None:
             name: run.config.section(name)
             for name in ("vectors", "words", "annotations", "student", "thresholds")
         },
-        "quality": measure(topiccore.TopicModel(compact(_artifact(run, chosen))), run.data.test),
+        "quality": measure(
+            topiccore.TopicModel(compact(trained_artifact(run, chosen))), run.data.test
+        ),
         "labels_never_emitted": never,
     }
     data = {
@@ -215,7 +218,7 @@ def export(run: Run) -> None:
         "validation_queries": len(run.data.validation),
         "examples": len(run.examples),
     }
-    described = compact(_artifact(run, chosen, training=training, data=data))
+    described = compact(trained_artifact(run, chosen, training=training, data=data))
     identity = save(described, run.folder.path / ARTIFACT, overwrite=True)
     run.report(f"artifact {identity[:12]} in {run.folder.path / ARTIFACT}")
 
