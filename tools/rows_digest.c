@@ -30,7 +30,7 @@ static void check(int labels) {
     float *rows = malloc(ROWS * labels * sizeof *rows);
     float *bias = malloc(labels * sizeof *bias);
     float *logits = malloc(labels * sizeof *logits);
-    float *sums = malloc(2 * (mask + 1) * sizeof *sums);
+    double *sums = malloc(2 * (mask + 1) * sizeof *sums);
     int32_t *reached = malloc(labels * sizeof *reached);
     const float *plain[ROWS], *scaled[ROWS];
     for (int i = 0; i < ROWS * labels; i++) rows[i] = small();

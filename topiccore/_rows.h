@@ -1,4 +1,5 @@
-/* Sums of weight rows, in the two encodings of rows.  The additions of one label are made in the
+/* Sums of weight rows, in the two encodings of rows.  Sums are double: hundreds of features may be
+ * added, and float would lose the fourth decimal.  The additions of one label are made in the
  * order of the features and are never contracted to fused multiply-adds, so every build, vectorised
  * or not, gives the same bits.  topiccore.reference says the same in plain Python. */
 #ifndef TOPICCORE_ROWS_H
@@ -21,7 +22,7 @@
 /* Head of a record of encoding sparse8. */
 enum { RECORD_SCALED = 1, RECORD_DENSE = 2, RECORD_SHIFT = 2 };
 
-static inline void add_row(const float *row, float *sums, int labels) {
+static inline void add_row(const float *row, double *sums, int labels) {
     for (int l = 0; l < labels; l++) sums[l] += row[l];
 }
 
@@ -32,16 +33,16 @@ void topiccore_sum_float32(const float *const *plain, int plain_count, const flo
                            int scaled_count, float scale, const float *bias, float *logits,
                            int labels) {
     enum { BLOCK = 512 };
-    float sums[2][BLOCK];
+    double sums[2][BLOCK];
     for (int first = 0; first < labels; first += BLOCK) {
         int count = labels - first < BLOCK ? labels - first : BLOCK;
-        for (int l = 0; l < count; l++) sums[0][l] = sums[1][l] = 0.0f;
+        for (int l = 0; l < count; l++) sums[0][l] = sums[1][l] = 0.0;
         for (int r = 0; r < plain_count; r++) add_row(plain[r] + first, sums[0], count);
         for (int r = 0; r < scaled_count; r++) add_row(scaled[r] + first, sums[1], count);
         for (int l = 0; l < count; l++) {
-            float scaled_sum = scale * sums[1][l];
-            float plain_sum = bias[first + l] + sums[0][l];
-            logits[first + l] = plain_sum + scaled_sum;
+            double scaled_sum = scale * sums[1][l];
+            double plain_sum = bias[first + l] + sums[0][l];
+            logits[first + l] = (float)(plain_sum + scaled_sum);
         }
     }
 }
@@ -53,13 +54,13 @@ static inline float bfloat16(uint16_t bits) {
     return value;
 }
 
-static inline void add_dense(const uint16_t *cells, float step, float *sums, int labels) {
+static inline void add_dense(const uint16_t *cells, float step, double *sums, int labels) {
     const int8_t *values = (const int8_t *)cells;
     for (int l = 0; l < labels; l++) sums[l] += step * (float)values[l];
 }
 
 /* Any cells at all are safe: the mask keeps every label inside the sums. */
-static inline void add_sparse(const uint16_t *cells, uint32_t count, float step, float *sums,
+static inline void add_sparse(const uint16_t *cells, uint32_t count, float step, double *sums,
                               uint32_t mask) {
     uint32_t label = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -69,21 +70,21 @@ static inline void add_sparse(const uint16_t *cells, uint32_t count, float step,
 }
 
 /* The same logits from rows of encoding sparse8: span i is cells[spans[2 * i]] up to
- * cells[spans[2 * i + 1]].  ``sums`` has room for 2 * (mask + 1) floats; mask + 1 is a power of two
+ * cells[spans[2 * i + 1]].  ``sums`` has room for 2 * (mask + 1); mask + 1 is a power of two
  * and at least labels. */
 TOPICCORE_DISPATCH
 void topiccore_sum_sparse8(const uint16_t *cells, const uint32_t *spans, int span_count,
-                           float scale, const float *bias, float *sums, uint32_t mask,
+                           float scale, const float *bias, double *sums, uint32_t mask,
                            float *logits, int labels) {
-    float *plain = sums, *scaled = sums + mask + 1;
-    memset(plain, 0, labels * sizeof(float));
-    memset(scaled, 0, labels * sizeof(float));
+    double *plain = sums, *scaled = sums + mask + 1;
+    memset(plain, 0, labels * sizeof(double));
+    memset(scaled, 0, labels * sizeof(double));
     for (int i = 0; i < span_count; i++) {
         const uint16_t *at = cells + spans[2 * i], *end = cells + spans[2 * i + 1];
         while (end - at >= 2) {
             uint32_t head = at[0], count = head >> RECORD_SHIFT;
             float step = bfloat16(at[1]);
-            float *target = head & RECORD_SCALED ? scaled : plain;
+            double *target = head & RECORD_SCALED ? scaled : plain;
             at += 2;
             if ((uint32_t)(end - at) < count) break;
             if (!(head & RECORD_DENSE))
@@ -94,9 +95,9 @@ void topiccore_sum_sparse8(const uint16_t *cells, const uint32_t *spans, int spa
         }
     }
     for (int l = 0; l < labels; l++) {
-        float scaled_sum = scale * scaled[l];
-        float plain_sum = bias[l] + plain[l];
-        logits[l] = plain_sum + scaled_sum;
+        double scaled_sum = scale * scaled[l];
+        double plain_sum = bias[l] + plain[l];
+        logits[l] = (float)(plain_sum + scaled_sum);
     }
 }
 

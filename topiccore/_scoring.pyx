@@ -28,7 +28,7 @@ cdef extern from "_rows.h" nogil:
                                const float *const *scaled, int scaled_count, float scale,
                                const float *bias, float *logits, int labels)
     void topiccore_sum_sparse8(const uint16_t *cells, const uint32_t *spans, int span_count,
-                               float scale, const float *bias, float *sums, uint32_t mask,
+                               float scale, const float *bias, double *sums, uint32_t mask,
                                float *logits, int labels)
     void prefetch "__builtin_prefetch"(const void *)
     int topiccore_find_reached(const float *logits, const float *thresholds, int labels,
@@ -498,7 +498,7 @@ cdef struct Scratch:
     float *in_context                # [labels]
     BestTwo *families                # [labels]; as many as topics are used
     float *bests                     # [labels]; the same
-    float *sums                      # [2 * (mask + 1)]
+    double *sums                     # [2 * (mask + 1)]
     int32_t *reached                 # [labels]
     int32_t *place                   # [labels]: where a label stands in ``emitted``, -1: not there
     Candidate *emitted               # [labels]
@@ -577,7 +577,7 @@ cdef class Kernel:
             sizeof(Scratch) + self.labels * (
                 3 * sizeof(float) + sizeof(BestTwo) + 2 * sizeof(int32_t) + sizeof(Candidate)
             )
-            + 2 * (<size_t>self.mask + 1) * sizeof(float)
+            + 2 * (<size_t>self.mask + 1) * sizeof(double)
         )
 
     def __dealloc__(self):
@@ -589,12 +589,12 @@ cdef class Kernel:
             with gil:
                 raise MemoryError
         scratch.emitted = <Candidate *>(scratch + 1)
-        scratch.families = <BestTwo *>(scratch.emitted + self.labels)
+        scratch.sums = <double *>(scratch.emitted + self.labels)
+        scratch.families = <BestTwo *>(scratch.sums + 2 * (<size_t>self.mask + 1))
         scratch.bests = <float *>(scratch.families + self.labels)
         scratch.logits = scratch.bests + self.labels
         scratch.in_context = scratch.logits + self.labels
-        scratch.sums = scratch.in_context + self.labels
-        scratch.place = <int32_t *>(scratch.sums + 2 * (<size_t>self.mask + 1))
+        scratch.place = <int32_t *>(scratch.in_context + self.labels)
         scratch.reached = scratch.place + self.labels
         return scratch
 

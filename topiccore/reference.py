@@ -200,15 +200,16 @@ def scale(tokens: int) -> np.float32:
 def logits(artifact: Artifact, query: str | bytes) -> NDArray[np.float32]:
     """float32 [labels]: bias + sum of plain rows + scale * sum of scaled rows.
 
-    Both sums are made in the order of the query's features.
+    Both sums are made in float64, in the order of the query's features.
     """
-    sums = np.zeros((2, len(artifact.bias)), dtype=np.float32)
+    sums = np.zeros((2, len(artifact.bias)))
     for _, bucket in features(query):
         for kind, row in enumerate(find_rows(artifact, bucket)):
             if row is not None:
                 sums[kind] += row
     tokens = min(len(tokenize(query)), MAX_TOKENS)
-    return np.asarray((artifact.bias + sums[0]) + scale(tokens) * sums[1], dtype=np.float32)
+    total = (artifact.bias + sums[0]) + float(scale(tokens)) * sums[1]
+    return np.asarray(total, dtype=np.float32)
 
 
 CONTEXT = ("family", "sibling", "rival")

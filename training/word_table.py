@@ -105,7 +105,7 @@ def _place_vectors(
     words: Sequence[str], known: Sequence[str], rows: NDArray[np.float32], scale: float
 ) -> NDArray[np.float32]:
     place = {word: row for row, word in enumerate(known)}
-    found = np.array([place.get(word, -1) for word in words])
+    found = np.array([place.get(word, -1) for word in words], dtype=np.int64)
     placed = np.zeros((len(words), rows.shape[1]), np.float32)
     chosen = rows[found[found >= 0]]
     length = np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-12)
