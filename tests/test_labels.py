@@ -203,7 +203,9 @@ def test_real_files(real):
     assert len(real.taxonomy) == 356
     assert len(real.taxonomy.topics) == 24
     assert all(10 <= len(real.taxonomy.subtopics(x.code)) <= 20 for x in real.taxonomy.topics)
-    assert (len(real.train), len(real.test), len(real.pool)) == (47_938, 999, 50_905)
+    assert len(real.validation) == 2_999
+    assert len(real.train) == 47_938 - 2_999
+    assert (len(real.test), len(real.pool)) == (999, 50_905)
     assert real.train.gold.any(axis=0).all()
 
 

@@ -11,7 +11,7 @@ from topiccore import _scoring, reference
 from training.word_table import choose_vocabulary, count_words, make_word_table, ngrams_of
 
 NO_VECTORS = ([], np.zeros((0, 2), np.float32))
-WORD = st.text(st.sampled_from("abü東🚗"), min_size=1, max_size=8)
+WORD = st.text(st.sampled_from("abz7"), min_size=1, max_size=8)
 
 
 def table_of(words, counted=None, lengths=(3, 3), least=1, vectors=(NO_VECTORS,), scale=1.0):
