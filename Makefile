@@ -7,7 +7,9 @@ RUN := runs/demo
 SOURCES := $(wildcard topiccore/*.pyx topiccore/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format annotate bench gate peers sanitize fuzz clean
+BASE ?= HEAD~1
+SECONDS ?= 600
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +36,34 @@ format: $(READY)  ## let ruff rewrite what it can
 
 test: $(READY) lint  ## lint, then the tests
 	$(BIN)/python -m pytest
+
+annotate: $(READY)  ## train the teacher and annotate the pool again (hours; needs torch and npm)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[teacher]'
+	$(BIN)/topiccore annotate
+
+BENCH := $(VENV)/.bench
+$(BENCH): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+bench: $(BENCH)  ## latency suites, score against fastText, scaling, roofline
+	$(BIN)/python -m pytest benchmarks/test_latency.py
+	$(BIN)/python -m benchmarks.score_latency
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.roofline
+
+gate: $(BENCH)  ## latency of this tree against BASE (default HEAD~1), both built and measured now
+	$(BIN)/python -m benchmarks.gate --base $(BASE)
+
+peers: $(BENCH)  ## train and measure other tools on the same queries: benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.peers
+
+sanitize: $(READY)  ## kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(BIN)/python tools/sanitize.py
+
+fuzz: $(READY)  ## fuzz the kernel for SECONDS (default 600); needs clang
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python fuzz/run.py --seconds $(SECONDS)
 
 clean:  ## remove the virtual environment, builds and runs
 	rm -rf $(VENV) build dist runs *.egg-info topiccore/*.so topiccore/_scoring.c

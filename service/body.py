@@ -34,7 +34,11 @@ def _check_headers(req: falcon.Request) -> None:
 
 
 def _read(req: falcon.Request, limit: int) -> bytes:
-    chunked = "HTTP_TRANSFER_ENCODING" in req.env
+    coding = req.env.get("HTTP_TRANSFER_ENCODING")
+    if coding is not None and coding.strip().lower() != "chunked":
+        # Servers take the chunks apart and leave any other coding in the body.
+        raise Problem(HTTPStatus.NOT_IMPLEMENTED, "The only transfer coding known is chunked.")
+    chunked = coding is not None
     length = None if chunked else req.content_length
     if length is None and not req.env.get("wsgi.input_terminated"):
         # Such a server does not tell where the body ends: a read could wait for ever.

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.host,
         arguments.port,
         arguments.workers or server.available_cpus(),
-        Settings.for_queries(arguments.max_query_bytes),
+        Settings(arguments.max_query_bytes),
     )
     return 0
 
@@ -76,9 +76,12 @@ def _query_bytes(text: str) -> int:
 
 
 def _between(text: str, low: int, high: int) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
     if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low} to {high}")
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from http import HTTPStatus
 from typing import Any
 
@@ -55,6 +56,12 @@ def _detail(req: falcon.Request, error: falcon.HTTPError) -> str:
 def _unforeseen(
     req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, Any]
 ) -> None:
-    # The path only: the query string is what a person searched for.
-    logger.error("%s %r failed", req.method, req.path, exc_info=error)
+    # Neither the query string nor the error's message: both may say what a person searched for.
+    logger.error(
+        "%s %r failed with %s at\n%s",
+        req.method,
+        req.path,
+        type(error).__name__,
+        "".join(traceback.format_tb(error.__traceback__)),
+    )
     raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed; the cause is in its log.")

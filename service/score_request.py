@@ -31,7 +31,7 @@ class ScoreRequest:
 
 def from_query_string(req: falcon.Request, settings: Settings) -> ScoreRequest:
     """Reads ``q``, ``min_score`` and ``max_labels``; raises ``Problem``."""
-    _check_escapes(req.query_string)
+    _check_encoding(req.query_string)
     _check_names(req.params, {"q", "min_score", "max_labels"})
     given = {name: _single(name, value) for name, value in req.params.items()}
     if "q" not in given:
@@ -74,19 +74,25 @@ def from_body(req: falcon.Request, settings: Settings) -> ScoreRequest:
     )
 
 
-def _check_escapes(text: str) -> None:
+def _check_encoding(query_string: str) -> None:
     # Falcon decodes leniently; what it would have to guess is refused here.
-    if not text.isascii():
-        raise _bad("The URL has characters that are not percent-encoded.")
-    if "%" not in text:
+    if query_string.isascii() and "%" not in query_string:
         return
+    for pair in query_string.split("&"):
+        name, _, value = pair.partition("=")
+        _check_decodes("A parameter's name", name, None)
+        _check_decodes("The value", value, name[:64])
+
+
+def _check_decodes(what: str, text: str, field: str | None) -> None:
+    if not text.isascii():
+        raise _bad(f"{what} has characters that are not percent-encoded.", field)
     if _BROKEN_ESCAPE.search(text):
-        raise _bad("The URL has a % that two hexadecimal digits do not follow.")
+        raise _bad(f"{what} has a % that two hexadecimal digits do not follow.", field)
     try:
-        # Whole: a byte of "&" or "=" is never part of another character in UTF-8.
         unquote_to_bytes(text).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _bad("The URL, percent-decoded, is not UTF-8.") from error
+        raise _bad(f"{what}, percent-decoded, is not UTF-8.", field) from error
 
 
 def _check_names(given: Iterable[str], known: set[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,12 @@ def serve(model: Path, host: str, port: int, workers: int, settings: Settings) -
     fail again as soon as they are started again.
     """
     address = free_address(host, port)
+    # Granian advises against more threads than CPUs; THREADS is meant, see build.
+    logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.msg)
     os.environ.update(to_environment(model, settings))
+    # Until a worker sets handlers of its own it has Granian's of the main process, which would lose
+    # a SIGTERM: the worker would be waited for in vain, then killed.
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     build(address, port, workers).serve()
 
 
@@ -83,4 +90,6 @@ def free_address(host: str, port: int) -> str:
             probe.bind(address)
     except OSError as error:
         raise AddressError(f"cannot listen at {host}:{port}: {error.strerror}") from error
+    except UnicodeError as error:
+        raise AddressError(f"cannot listen at {host}:{port}: not a host name") from error
     return str(address[0])

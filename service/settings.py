@@ -22,8 +22,12 @@ class Settings:
 
     max_query_bytes: int = 4096
     """Of the query in UTF-8, after percent-decoding or JSON decoding."""
-    max_body_bytes: int = 16384
-    """Of the whole body of a request."""
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Of the whole body of a request: room for the longest query in any JSON escapes."""
+        # An escape such as \u0000 makes six bytes of one; the rest is for the other fields.
+        return 6 * self.max_query_bytes + 1024
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -37,12 +41,7 @@ class Settings:
             raise SettingsError(
                 f"{MAX_QUERY_BYTES_VARIABLE} is {text!r}, not a number from 1 to {MAX_QUERY_BYTES}"
             )
-        return cls.for_queries(number)
-
-    @classmethod
-    def for_queries(cls, max_query_bytes: int) -> Settings:
-        """Settings whose body limit leaves room for JSON escapes around the longest query."""
-        return cls(max_query_bytes, max(cls().max_body_bytes, 4 * max_query_bytes))
+        return cls(number)
 
 
 def model_path(environment: Mapping[str, str]) -> Path:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from topiccore import Taxonomy, TaxonomyLabel, TopicModel, load
 from topiccore._scoring import features, hash_tokens
 from topiccore.artifact import Artifact, build_index, save
+from topiccore.compaction import compact
 
 settings.register_profile(
     "topiccore",
@@ -106,6 +107,30 @@ def model(artifact_path: Path) -> TopicModel:
 
 
 @pytest.fixture(scope="session")
+def compact_artifact(artifact: Artifact) -> Artifact:
+    """``artifact`` in encoding sparse8, with sparse and dense records."""
+    return compact(artifact, prune=2.0)
+
+
+@pytest.fixture(scope="session")
+def compact_path(compact_artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``compact_artifact``, saved; shared by the session: tests that change it copy it first."""
+    path = tmp_path_factory.mktemp("artifacts") / "compact"
+    save(compact_artifact, path)
+    return path
+
+
+@pytest.fixture(scope="session", params=["float32", "sparse8"])
+def any_model(request: pytest.FixtureRequest) -> TopicModel:
+    """A loaded model of each encoding."""
+    return load(
+        request.getfixturevalue(
+            {"float32": "artifact_path", "sparse8": "compact_path"}[request.param]
+        )
+    )
+
+
+@pytest.fixture(scope="session")
 def make_artifact() -> Callable[..., Artifact]:
     """``make_artifact(taxonomy, seed=7)``: an artifact of the small vocabulary for any taxonomy."""
     return small_artifact
@@ -113,7 +138,7 @@ def make_artifact() -> Callable[..., Artifact]:
 
 @pytest.fixture(scope="session")
 def large_model() -> TopicModel:
-    """1,500 labels, more than the kernel keeps on its stack, in topics of ten labels."""
+    """1,500 labels in topics of ten labels."""
     labels = []
     for number in range(1500):
         topic = None if number % 10 == 0 else f"L{number // 10 * 10}"

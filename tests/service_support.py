@@ -1,9 +1,23 @@
-"""A tiny artifact for the tests of the service: two topics, two subtopics, a dozen words."""
+"""What the tests of the service share: a tiny artifact, requests, problems, a running server."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from http.client import HTTPConnection
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import falcon.testing
 import numpy as np
 
 from topiccore import Taxonomy, TaxonomyLabel
@@ -16,7 +30,11 @@ LABELS = [
     TaxonomyLabel("F", "Food", None),
     TaxonomyLabel("F1", "Crème brûlée", "F"),
 ]
-WORDS = {"honda": "V1", "civic": "V1", "truck": "V", "soup": "F", "crème": "F1", "custard": "F1"}
+WORDS = {"honda": "V1", "civic": "V1", "truck": "V", "soup": "F", "creme": "F1", "custard": "F1"}
+
+COMMAND = str(Path(sys.executable).with_name("topiccore"))
+DEADLINE = 60
+"""Seconds after which a server that does not start, answer or stop has failed the test."""
 
 
 def save_tiny_artifact(path: Path) -> str:
@@ -42,3 +60,147 @@ def save_tiny_artifact(path: Path) -> str:
         ),
         path,
     )
+
+
+def post(client: falcon.testing.TestClient, body: Any, **headers: str) -> falcon.testing.Result:
+    """POSTs bytes as they are and anything else as JSON to ``/v1/topics``."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    return client.simulate_post("/v1/topics", body=data, headers=headers)
+
+
+def post_stream(
+    client: falcon.testing.TestClient, stream: Any, environ: dict[str, Any]
+) -> falcon.testing.Result:
+    """POSTs what ``stream.read`` gives, with only those headers that ``environ`` has."""
+    stream = BytesIO(stream) if isinstance(stream, bytes) else stream
+    return call(
+        client,
+        {"REQUEST_METHOD": "POST", "wsgi.input": stream, "CONTENT_TYPE": "application/json"}
+        | environ,
+    )
+
+
+def call(client: falcon.testing.TestClient, environ: dict[str, Any]) -> falcon.testing.Result:
+    """Calls the application with an environment of which Falcon's client would refuse parts."""
+    start = falcon.testing.StartResponseMock()
+    body = client.app(falcon.testing.create_environ("/v1/topics") | environ, start)
+    return falcon.testing.Result(body, start.status, start.headers)
+
+
+def answer(model: Any, query: str, **options: Any) -> dict[str, Any]:
+    """What the service has to answer, from the model itself."""
+    found = model.score(query, **options)
+    topics = [{"code": x.code, "name": x.name, "score": round(x.score, 4)} for x in found]
+    return {"topics": topics, "truncated": found.truncated, "model": model.id}
+
+
+def check_problem(
+    result: falcon.testing.Result, status: int, field: str | None = None, detail: str = ""
+) -> None:
+    """Holds an error answer to RFC 9457, to its status and field, and to a part of its detail."""
+    assert result.status_code == status
+    assert result.headers["content-type"] == "application/problem+json"
+    check_problem_content(result.content, status, field, detail)
+
+
+def check_problem_content(
+    content: bytes, status: int, field: str | None = None, detail: str = ""
+) -> None:
+    """The same for the body alone."""
+    problem = json.loads(content)
+    found = problem.pop("detail")
+    assert found
+    assert detail in found
+    expected = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    if field is not None:
+        expected["field"] = field
+    assert problem == expected
+
+
+class RunningServer:
+    """``topiccore serve`` in a process group of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path):
+        self.process = process
+        self.port = port
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        """What it has written to both outputs so far."""
+        return self._log.read_text(encoding="utf-8")
+
+    def connect(self) -> HTTPConnection:
+        """A new connection, for requests that are well-formed."""
+        return HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+
+    def ask(
+        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers in lower case, and body, over a connection of its own."""
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        with contextlib.closing(self.connect()) as connection:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, found, response.read()
+
+    def stop(self, number: int) -> int:
+        """Sends the main process a signal and returns its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE)
+
+
+@contextlib.contextmanager
+def running_server(
+    artifact: Path, folder: Path, *options: str, workers: int = 2
+) -> Iterator[RunningServer]:
+    """A server all of whose workers are ready; none of its processes is left at the end."""
+    port = free_port()
+    log = folder / "server.log"
+    arguments = [COMMAND, "serve", "--model", str(artifact), "--port", str(port)]
+    arguments += ["--workers", str(workers), *options]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            arguments, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    server = RunningServer(process, port, log)
+    try:
+        _wait_until_ready(server, workers)
+        yield server
+    finally:
+        kill_group(process)
+
+
+def _wait_until_ready(server: RunningServer, workers: int) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline and server.process.poll() is None:
+        with contextlib.suppress(OSError):
+            # One worker that answers does not tell whether the others do.
+            if server.ask("/readyz")[0] == 200 and server.log.count("Started worker-") == workers:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"the server did not get ready:\n{server.log}")
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kills a process that leads its group, and all that are in it; waits for the leader."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(DEADLINE)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 at which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether anything takes connections at a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

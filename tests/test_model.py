@@ -3,11 +3,8 @@
 import copy
 import pickle
 import shutil
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +37,8 @@ def test_a_loaded_model_tells_what_it_is(model, artifact_path, taxonomy):
     assert list(model.taxonomy) == list(taxonomy)
     assert model.training == {"precision": 0.9, "coverage": 0.7}
     assert (
-        repr(model) == f"<TopicModel {model.id[:12]}: 10 labels, {len(model.artifact.rows)} rows>"
+        repr(model)
+        == f"<TopicModel {model.id[:12]}: 10 labels, {len(model.artifact.index.keys)} features>"
     )
 
 
@@ -139,7 +137,8 @@ def test_errors_of_a_batch_name_the_position(model):
 
 
 @given(query=QUERIES)
-def test_shares_add_up_to_the_logit(model, query):
+def test_shares_add_up_to_the_logit(any_model, query):
+    model = any_model
     codes = [label.code for label in model.taxonomy]
     explanations = model.explain(query, codes)
     logits = model.logits([query])[0]
@@ -170,16 +169,15 @@ def test_shares_name_the_features(model):
 
 
 def test_shares_of_plain_scaled_and_both_rows(model):
-    rows, index = model.artifact.rows, model.artifact.index
     query = "honda pizza red novel"  # four tokens: scaled rows count half
     (item,) = model.explain(query, ["T1"])
     place = model.taxonomy.index_of("T1")
     expected = {}
     for text, bucket in reference.features(query):
-        plain, scaled = reference.find_rows(index, bucket)
+        plain, scaled = reference.find_rows(model.artifact, bucket)
         if plain is not None or scaled is not None:
-            expected[text] = 0 if plain is None else rows[plain, place]
-            expected[text] += 0 if scaled is None else rows[scaled, place] / 2
+            expected[text] = 0 if plain is None else plain[place]
+            expected[text] += 0 if scaled is None else scaled[place] / 2
     assert set(expected) == {"honda", "pizza", "red"}
     assert {share.text: share.share for share in item.shares} == expected
 
@@ -358,31 +356,7 @@ def test_copies_and_pickles(again):
     assert label == answer[0]
 
 
-# --- threads ------------------------------------------------------------------------------------
-
-
-def test_threads_share_a_model(model, large_model):
-    words = [*WORDS, "東", "🚗", "\ud83d", "cafe"]
-    random = np.random.RandomState(1)
-    queries = [" ".join(random.choice(words, random.randint(0, 40))) for _ in range(100)]
-    together = threading.Barrier(16)
-
-    def score_all() -> list[object]:
-        return [
-            [model.score(query, min_score=0.2) for query in queries],
-            model.score_batch(queries),
-            model.logits(queries).tobytes(),
-            [large_model.score(query, max_labels=5) for query in queries[:20]],
-        ]
-
-    def score_all_together(_: int) -> list[object]:
-        together.wait()
-        return score_all()
-
-    expected = score_all()
-    with ThreadPoolExecutor(together.parties) as pool:
-        for found in pool.map(score_all_together, range(together.parties)):
-            assert found == expected
+# --- explanations as values ----------------------------------------------------------------------
 
 
 def test_explanations_are_values():

@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from unicode14 import NEWER, PINNED, UNASSIGNED, unassigned
 
 from topiccore import MAX_QUERY_BYTES, MAX_TOKENS, QueryTooLongError, QueryTypeError, reference
 from topiccore._scoring import features, hash_tokens, tokenize
 
 GOLDEN = Path(__file__).parent / "golden"
 TOKENS = GOLDEN / "tokens.jsonl"
-UNASSIGNED = GOLDEN / "unassigned-unicode-14.txt"
-PINNED = unicodedata.unidata_version == "14.0.0"
 
 QUERIES = [
     "",
@@ -57,21 +56,6 @@ QUERIES = [
 ]
 
 
-def unassigned() -> set[str]:
-    """The characters that Unicode 14.0 does not assign."""
-    found = set()
-    for line in UNASSIGNED.read_text("ascii").splitlines():
-        first, last = (int(part, 16) for part in line.split(".."))
-        found.update(map(chr, range(first, last + 1)))
-    return found
-
-
-def newer_characters() -> set[str]:
-    """Those that the running Python assigns all the same: none where it is pinned to 14.0."""
-    return {c for c in unassigned() if unicodedata.category(c) != "Cn"}
-
-
-NEWER = newer_characters() if not PINNED else set()
 ODD = [
     *("\x00", " ", "\u00a0", "\u3000", "\u200b", "\u200d", "\ufe0f", "\ufffd", "\ud83d", "\udc00"),
     *("\u0301", "\u0327", "\u0345", "\u3099", "\u309b", "\u093f", "\u0e33", "\u1161", "\u11a8"),

@@ -6,6 +6,8 @@
 """
 
 from topiccore._scoring import MAX_QUERY_BYTES, MAX_TOKENS, Answer, EmittedLabel
+from topiccore.arrow import ArrowAnswers
+from topiccore.compaction import compact
 from topiccore.errors import ArtifactError, QueryTooLongError, QueryTypeError, TopiccoreError
 from topiccore.model import Explanation, FeatureShare, TopicModel, load
 from topiccore.taxonomy import Taxonomy, TaxonomyLabel
@@ -16,6 +18,7 @@ __all__ = [
     "MAX_QUERY_BYTES",
     "MAX_TOKENS",
     "Answer",
+    "ArrowAnswers",
     "ArtifactError",
     "EmittedLabel",
     "Explanation",
@@ -26,5 +29,6 @@ __all__ = [
     "TaxonomyLabel",
     "TopicModel",
     "TopiccoreError",
+    "compact",
     "load",
 ]

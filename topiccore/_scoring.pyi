@@ -19,12 +19,16 @@ class Answer(list[EmittedLabel]):
 class Kernel:
     def __init__(
         self,
-        index: NDArray[np.uint32],
-        rows: NDArray[np.float32],
+        groups: NDArray[np.uint32],
+        keys: NDArray[np.uint16],
+        entries: NDArray[np.uint32],
+        rows: NDArray[Any],
+        encoding: str,
         bias: NDArray[np.float32],
         thresholds: NDArray[np.float32],
         slopes: NDArray[np.float32],
         intercepts: NDArray[np.float32],
+        context: NDArray[np.float32],
         parents: NDArray[np.int32],
         names: Sequence[tuple[str, str]],
     ) -> None: ...
@@ -33,8 +37,35 @@ class Kernel:
         self, queries: Iterable[str | bytes], floor: float, limit: int
     ) -> list[Answer]: ...
     def logits(self, queries: Iterable[str | bytes]) -> NDArray[np.float32]: ...
-    def lookup(self, buckets: NDArray[Any]) -> NDArray[np.uint32]: ...
+    def score_rows(
+        self, column: Column, start: int, stop: int, position: int, floor: float, limit: int
+    ) -> Block: ...
 
+class Block:
+    queries: int
+    total: int
+    def write(
+        self,
+        query: int,
+        label: int,
+        offsets: NDArray[np.int32],
+        labels: NDArray[np.int32],
+        scores: NDArray[np.float64],
+        truncated: NDArray[np.uint8],
+    ) -> None: ...
+
+class Column:
+    def __len__(self) -> int: ...
+
+def import_columns(source: object) -> list[Column]: ...
+def export_schema() -> object: ...
+def export_array(
+    offsets: NDArray[np.int32],
+    labels: NDArray[np.int32],
+    scores: NDArray[np.float64],
+    code_offsets: NDArray[np.int32],
+    code_bytes: NDArray[np.uint8],
+) -> object: ...
 def tokenize(query: str | bytes) -> tuple[list[str], bool]: ...
 def features(
     queries: Iterable[str | bytes],

@@ -5,11 +5,14 @@ Every Python-facing function here only checks and converts; the ``nogil`` functi
 const pointers and sizes.
 """
 
+cimport cython
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
+from cpython.ref cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.math cimport exp, sqrt
+from libc.math cimport exp, fabs, log, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, qsort
-from libc.string cimport memcpy
+from libc.stdlib cimport calloc, free, malloc, qsort, realloc
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -21,14 +24,65 @@ cdef extern from "_fold_table.h" nogil:
     const uint8_t FOLD_BYTES[]
 
 cdef extern from "_rows.h" nogil:
-    void sum_rows(const float *const *plain, int plain_count, const float *const *scaled,
-                  int scaled_count, float scale, const float *bias, float *logits, int labels)
+    void topiccore_sum_float32(const float *const *plain, int plain_count,
+                               const float *const *scaled, int scaled_count, float scale,
+                               const float *bias, float *logits, int labels)
+    void topiccore_sum_sparse8(const uint16_t *cells, const uint32_t *spans, int span_count,
+                               float scale, const float *bias, float *sums, uint32_t mask,
+                               float *logits, int labels)
+    void prefetch "__builtin_prefetch"(const void *)
+    int topiccore_find_reached(const float *logits, const float *thresholds, int labels,
+                               int32_t *reached)
+
+cdef extern from "_scratch.h" nogil:
+    ctypedef struct ScratchPool:
+        pass
+    void *scratch_take(ScratchPool *pool, size_t size)
+    void scratch_give(ScratchPool *pool, void *block)
+    void scratch_free(ScratchPool *pool)
+
+cdef extern from "_context.h" nogil:
+    ctypedef struct BestTwo:
+        pass
+    void topiccore_in_context(const float *logits, const float *family, const float *sibling,
+                              const float *rival, const int32_t *starts, int topics,
+                              BestTwo *families, float *bests, float *context_logits)
+
+cdef extern from "_arrow.h" nogil:
+    struct ArrowSchema:
+        const char *format
+        ArrowSchema *dictionary
+        void (*release)(ArrowSchema *) noexcept nogil
+    struct ArrowArray:
+        int64_t length
+        void (*release)(ArrowArray *) noexcept nogil
+    struct ArrowArrayStream:
+        int (*get_schema)(ArrowArrayStream *, ArrowSchema *) noexcept nogil
+        int (*get_next)(ArrowArrayStream *, ArrowArray *) noexcept nogil
+        const char *(*get_last_error)(ArrowArrayStream *) noexcept nogil
+        void (*release)(ArrowArrayStream *) noexcept nogil
+    ctypedef enum Layout:
+        LAYOUT_NONE
+    ctypedef enum Row:
+        ROW_TEXT
+        ROW_NULL
+        ROW_BROKEN
+    Layout arrow_layout(const ArrowSchema *schema)
+    bint arrow_fits(const ArrowArray *array, Layout layout)
+    Row arrow_row(const ArrowArray *array, Layout layout, int64_t row, const uint8_t **data,
+                  int64_t *size)
+    int fill_schema(ArrowSchema *schema)
+    int fill_array(ArrowArray *array, PyObject *owner, int64_t queries, const int32_t *offsets,
+                   int64_t emitted, const int32_t *labels, const double *scores, int64_t codes,
+                   const int32_t *code_offsets, const uint8_t *code_bytes)
+    void free_schema_capsule(object capsule)
+    void free_array_capsule(object capsule)
 
 cdef enum:
     TOKENS = 256          # tokens of a query that count; the rest is cut off, and the answer says so
     FEATURES = 2 * TOKENS
-    STACK_LABELS = 1024   # taxonomies up to here need no allocation per query
-    # what an index entry says of its rows, in its low bits
+    GROUPS = 1 << 16
+    # what an entry of encoding float32 says of its rows, in its low bits
     PLAIN = 1             # has a row that is added as it is
     SCALED = 2            # has a row (after the plain one) that is added times 1/sqrt(tokens)
     # classes of code points, as tools/make_fold_table.py writes them
@@ -37,11 +91,31 @@ cdef enum:
     DROPPED = 3
     MAPPED = 4
     HANGUL = 6
+    TOGETHER = 256        # queries of a list that are scored in one go without the GIL
+    # bytes of a query up to which it is scored with the GIL held: for less it is not worth while
+    # to give the lock away, and to wait for it under load costs much more than the scoring
+    HELD = 2048
     MAX_FOLD_GROWTH = 16  # bytes of folded text per byte of input, at most
 
 cdef uint64_t FNV_OFFSET = 0xCBF29CE484222325ULL
 cdef uint64_t FNV_PRIME = 0x100000001B3ULL
 cdef Py_ssize_t _MAX_QUERY_BYTES = 1 << 20
+
+# What an ASCII byte becomes, as the table says: a byte of a token, or 0 where it separates.
+cdef uint8_t ASCII[128]
+
+cdef void fill_ascii() noexcept:
+    cdef uint32_t entry
+    cdef int code
+    for code in range(128):
+        entry = FOLD_STAGE2[<Py_ssize_t>FOLD_STAGE1[0] * 128 + code]
+        ASCII[code] = 0
+        if entry & 7 == WORD:
+            ASCII[code] = <uint8_t>code
+        elif entry & 7 == MAPPED:
+            ASCII[code] = FOLD_BYTES[entry >> 9]
+
+fill_ascii()
 
 MAX_TOKENS = TOKENS
 MAX_QUERY_BYTES = _MAX_QUERY_BYTES
@@ -95,12 +169,35 @@ cdef inline void end_token(Tokens *tokens) noexcept nogil:
         tokens.count += 1
 
 
+cdef inline Py_ssize_t put_ascii(const uint8_t *data, Py_ssize_t position, Py_ssize_t size,
+                                 Tokens *tokens) noexcept nogil:
+    # Takes the ASCII bytes of a token from ``position`` on; where they end.  The state stays in a
+    # register, which is most of the speed.
+    cdef uint64_t state
+    cdef uint8_t folded = ASCII[data[position]]
+    if not tokens.open:
+        if tokens.count == TOKENS:
+            tokens.truncated = True
+            return position
+        tokens.open = True
+        tokens.state = FNV_OFFSET
+    state = tokens.state
+    while folded:
+        state = (state ^ folded) * FNV_PRIME
+        if tokens.text != NULL:
+            tokens.text[tokens.length] = folded
+            tokens.length += 1
+        position += 1
+        if position == size or data[position] >= 0x80:
+            break
+        folded = ASCII[data[position]]
+    tokens.state = state
+    return position
+
+
 cdef inline int decode(const uint8_t *data, Py_ssize_t left, uint32_t *code) noexcept nogil:
-    # One code point; the number of bytes it took, or 0 where the bytes are not UTF-8.
+    # One code point that is not ASCII; the number of bytes it took, or 0 where the bytes are not UTF-8.
     cdef uint32_t lead = data[0]
-    if lead < 0x80:
-        code[0] = lead
-        return 1
     if lead < 0xC2:
         return 0
     if left < 2 or data[1] & 0xC0 != 0x80:
@@ -149,6 +246,13 @@ cdef void tokenize_utf8(const uint8_t *data, Py_ssize_t size, Tokens *tokens) no
     tokens.open = False
     tokens.length = 0
     while position < size and not tokens.truncated:
+        if data[position] < 0x80:
+            if ASCII[data[position]]:
+                position = put_ascii(data, position, size, tokens)
+            else:
+                end_token(tokens)
+                position += 1
+            continue
         width = decode(data + position, size - position, &code)
         if width == 0:
             end_token(tokens)
@@ -210,10 +314,14 @@ cdef const uint8_t *utf8_of(object query, Py_ssize_t *size, list keep) except NU
     else:
         raise QueryTypeError(f"a query is str or UTF-8 bytes, not {type(query).__name__}")
     if size[0] > _MAX_QUERY_BYTES:
-        raise QueryTooLongError(
-            f"the query has {size[0]} bytes of UTF-8; at most {_MAX_QUERY_BYTES} are allowed"
-        )
+        raise too_long(size[0], "")
     return <const uint8_t *>data
+
+
+cdef object too_long(int64_t size, str place):
+    return QueryTooLongError(
+        f"{place}the query has {size} bytes of UTF-8; at most {_MAX_QUERY_BYTES} are allowed"
+    )
 
 
 def tokenize(query):
@@ -273,9 +381,8 @@ def features(queries):
     found.ends = NULL
     for row in range(len(queries)):
         data = utf8_at(queries, row, &size, keep)
-        with nogil:
-            tokenize_utf8(data, size, &found)
-            count = hash_features(&found, buckets)
+        tokenize_utf8(data, size, &found)
+        count = hash_features(&found, buckets)
         if total + count > capacity:
             capacity = 2 * (total + count)
             out = None
@@ -315,6 +422,8 @@ def hash_tokens(words):
 
 # --- scoring ------------------------------------------------------------------------------------
 
+@cython.final
+@cython.freelist(64)
 cdef class EmittedLabel:
     """A label that a query is about: ``code``, ``name`` and ``score``, a probability."""
 
@@ -365,6 +474,11 @@ cdef struct Candidate:
     int32_t label
 
 
+cdef struct Query:
+    const uint8_t *data
+    Py_ssize_t size
+
+
 cdef int best_first(const void *left, const void *right) noexcept nogil:
     cdef const Candidate *a = <const Candidate *>left
     cdef const Candidate *b = <const Candidate *>right
@@ -373,149 +487,251 @@ cdef int best_first(const void *left, const void *right) noexcept nogil:
     return a.label - b.label
 
 
-cdef class Kernel:
-    """The arrays of an artifact, ready to score.  Immutable, so threads may share it.
+cdef struct Scratch:
+    # What one query needs.  The arrays stand behind this in the same block.
+    Tokens tokens
+    uint32_t buckets[FEATURES]
+    const float *plain[FEATURES]     # encoding float32: rows
+    const float *scaled[FEATURES]
+    uint32_t spans[2 * FEATURES]     # encoding sparse8: first and last + 1 cell of each feature
+    float *logits                    # [labels]
+    float *in_context                # [labels]
+    BestTwo *families                # [labels]; as many as topics are used
+    float *bests                     # [labels]; the same
+    float *sums                      # [2 * (mask + 1)]
+    int32_t *reached                 # [labels]
+    int32_t *place                   # [labels]: where a label stands in ``emitted``, -1: not there
+    Candidate *emitted               # [labels]
 
-    ``index`` is uint32 [slots, 2], slots a power of two: (bucket, entry) pairs at
-    ``bucket & (slots - 1)`` or the next free place; an entry is ``row << 2 | flags`` with the
-    flags 1 (the row is plain), 2 (it is scaled) or 3 (it is plain, the next one scaled); 0: empty.
-    ``rows`` is float32 [rows, labels]; ``bias``, ``thresholds``, ``slopes`` and ``intercepts`` are
-    float32 [labels]; ``parents`` is int32 [labels]; ``names`` a list of (code, name).
-    ``topiccore.artifact`` checks all of it; this class trusts it.
+
+@cython.final
+cdef class Kernel:
+    """The arrays of an artifact and the functions that score with them.
+
+    ``topiccore.artifact`` has the arrays and checks them; this class trusts their shapes.
+    ``encoding`` is "float32" or "sparse8"; ``names`` is a list of (code, name).
     """
 
-    cdef const uint32_t[:, ::1] index
-    cdef const float[:, ::1] rows
-    cdef const float[::1] bias
-    cdef const float[::1] thresholds
-    cdef const float[::1] slopes
-    cdef const float[::1] intercepts
-    cdef const int32_t[::1] parents
+    cdef tuple arrays                # keeps alive what the pointers below point into
+    cdef const uint32_t *groups
+    cdef const uint16_t *keys
+    cdef const uint32_t *entries
+    cdef const float *rows
+    cdef const uint16_t *cells
+    cdef const float *bias
+    cdef const float *thresholds
+    cdef const float *slopes
+    cdef const float *intercepts
+    cdef const float *context        # [3 * labels], NULL where all of it is 0
+    cdef const int32_t *parents
+    cdef object starts_array
+    cdef const int32_t *starts       # [topics + 1]: the label each topic is, then the end
+    cdef int topics
+    cdef list codes
     cdef list names
-    cdef uint32_t mask
+    cdef uint32_t mask               # the least 2**n - 1 that is at least labels - 1
     cdef int labels
+    cdef bint sparse
+    cdef size_t scratch_size
+    cdef ScratchPool pool
 
-    def __init__(self, index, rows, bias, thresholds, slopes, intercepts, parents, names):
-        self.index = index
-        self.rows = rows
-        self.bias = bias
-        self.thresholds = thresholds
-        self.slopes = slopes
-        self.intercepts = intercepts
-        self.parents = parents
-        self.names = list(names)
-        self.mask = <uint32_t>(index.shape[0] - 1)
-        self.labels = len(bias)
+    def __init__(self, const uint32_t[::1] groups, const uint16_t[::1] keys,
+                 const uint32_t[::1] entries, rows, str encoding, const float[::1] bias,
+                 const float[::1] thresholds, const float[::1] slopes,
+                 const float[::1] intercepts, const float[:, ::1] context,
+                 const int32_t[::1] parents, names):
+        cdef const int32_t[::1] starts
+        cdef const float[:, ::1] dense
+        cdef const uint16_t[::1] cells
+        self.arrays = (groups, keys, entries, rows, bias, thresholds, slopes, intercepts, context,
+                       parents)
+        self.labels = <int>len(bias)
+        self.groups = &groups[0]
+        self.keys = &keys[0] if len(keys) else NULL
+        self.entries = &entries[0] if len(entries) else NULL
+        self.sparse = encoding == "sparse8"
+        if self.sparse:
+            cells = rows
+            self.cells = &cells[0] if len(cells) else NULL
+        else:
+            dense = rows
+            self.rows = &dense[0, 0] if len(dense) else NULL
+        self.bias = &bias[0]
+        self.thresholds = &thresholds[0]
+        self.slopes = &slopes[0]
+        self.intercepts = &intercepts[0]
+        self.context = &context[0, 0] if np.any(context) else NULL
+        self.parents = &parents[0]
+        self.starts_array = starts = np.append(
+            np.flatnonzero(np.less(parents, 0)), self.labels
+        ).astype(np.int32)
+        self.starts = &starts[0]
+        self.topics = <int>len(starts) - 1
+        self.codes = [code for code, _ in names]
+        self.names = [name for _, name in names]
+        self.mask = 1
+        while self.mask < <uint32_t>self.labels:
+            self.mask *= 2
+        self.mask -= 1
+        self.scratch_size = (
+            sizeof(Scratch) + self.labels * (
+                3 * sizeof(float) + sizeof(BestTwo) + 2 * sizeof(int32_t) + sizeof(Candidate)
+            )
+            + 2 * (<size_t>self.mask + 1) * sizeof(float)
+        )
 
-    cdef inline uint32_t find(self, uint32_t bucket) noexcept nogil:
-        # The entry of a bucket, 0 for none.
-        cdef uint32_t slot = bucket & self.mask
-        while self.index[slot, 1] != 0 and self.index[slot, 0] != bucket:
-            slot = (slot + 1) & self.mask
-        return self.index[slot, 1]
+    def __dealloc__(self):
+        scratch_free(&self.pool)
 
-    cdef bint compute_logits(self, const uint8_t *data, Py_ssize_t size,
+    cdef Scratch *take(self) except NULL nogil:
+        cdef Scratch *scratch = <Scratch *>scratch_take(&self.pool, self.scratch_size)
+        if scratch == NULL:
+            with gil:
+                raise MemoryError
+        scratch.emitted = <Candidate *>(scratch + 1)
+        scratch.families = <BestTwo *>(scratch.emitted + self.labels)
+        scratch.bests = <float *>(scratch.families + self.labels)
+        scratch.logits = scratch.bests + self.labels
+        scratch.in_context = scratch.logits + self.labels
+        scratch.sums = scratch.in_context + self.labels
+        scratch.place = <int32_t *>(scratch.sums + 2 * (<size_t>self.mask + 1))
+        scratch.reached = scratch.place + self.labels
+        return scratch
+
+    cdef inline int64_t find(self, uint32_t bucket) noexcept nogil:
+        # The place of a bucket among the features, -1 for none.
+        cdef uint32_t place = self.groups[bucket >> 16]
+        cdef uint32_t end = self.groups[(bucket >> 16) + 1]
+        cdef uint16_t key = bucket & 0xFFFF
+        while place < end:
+            if self.keys[place] == key:
+                return place
+            place += 1
+        return -1
+
+    cdef void compute_logits(self, const uint8_t *data, Py_ssize_t size, Scratch *scratch,
                              float *logits) noexcept nogil:
-        # Fills float [labels]; returns whether the query was cut.
-        cdef Tokens tokens
-        cdef uint32_t buckets[FEATURES]
-        cdef const float *plain[FEATURES]
-        cdef const float *scaled[FEATURES]
-        cdef int i, plain_count = 0, scaled_count = 0
+        # Fills float [labels]; scratch.tokens says whether the query was cut.
+        cdef int i, count, found = 0, scaled_found = 0
+        cdef int64_t place
         cdef uint32_t entry, row
         cdef float scale
-        tokens.text = NULL
-        tokens.ends = NULL
-        tokenize_utf8(data, size, &tokens)
-        for i in range(hash_features(&tokens, buckets)):
-            entry = self.find(buckets[i])
+        scratch.tokens.text = NULL
+        scratch.tokens.ends = NULL
+        tokenize_utf8(data, size, &scratch.tokens)
+        count = hash_features(&scratch.tokens, scratch.buckets)
+        scale = <float>(1.0 / sqrt(<double>max(scratch.tokens.count, 1)))
+        if self.sparse:
+            for i in range(count):
+                place = self.find(scratch.buckets[i])
+                if place >= 0:
+                    scratch.spans[2 * found] = self.entries[place]
+                    scratch.spans[2 * found + 1] = self.entries[place + 1]
+                    # The first lines of all rows are fetched at once, not one after the other.
+                    prefetch(self.cells + self.entries[place])
+                    prefetch(self.cells + self.entries[place] + 32)
+                    found += 1
+            topiccore_sum_sparse8(self.cells, scratch.spans, found, scale, self.bias, scratch.sums,
+                                  self.mask, logits, self.labels)
+            return
+        for i in range(count):
+            place = self.find(scratch.buckets[i])
+            if place < 0:
+                continue
+            entry = self.entries[place]
             row = entry >> 2
             if entry & PLAIN:
-                plain[plain_count] = &self.rows[row, 0]
-                plain_count += 1
+                scratch.plain[found] = self.rows + <size_t>row * self.labels
+                found += 1
                 row += 1
             if entry & SCALED:
-                scaled[scaled_count] = &self.rows[row, 0]
-                scaled_count += 1
-        scale = <float>(1.0 / sqrt(<double>max(tokens.count, 1)))
-        sum_rows(plain, plain_count, scaled, scaled_count, scale, &self.bias[0], logits,
-                 self.labels)
-        return tokens.truncated
+                scratch.scaled[scaled_found] = self.rows + <size_t>row * self.labels
+                scaled_found += 1
+        topiccore_sum_float32(scratch.plain, found, scratch.scaled, scaled_found, scale, self.bias,
+                              logits, self.labels)
 
-    cdef double score_of(self, int label, float logit) noexcept nogil:
-        cdef double calibrated = (<double>self.slopes[label] * <double>logit
-                                  + <double>self.intercepts[label])
-        return 1.0 / (1.0 + exp(-calibrated))
+    cdef inline double calibrated(self, int label, float logit) noexcept nogil:
+        return (<double>self.slopes[label] * <double>logit + <double>self.intercepts[label])
 
-    cdef int emit(self, const float *logits, double floor, Candidate *emitted,
-                  int32_t *place) noexcept nogil:
+    cdef inline double score_of(self, int label, float logit) noexcept nogil:
+        return 1.0 / (1.0 + exp(-self.calibrated(label, logit)))
+
+    cdef int emit(self, Scratch *scratch, double floor) noexcept nogil:
         # Labels at or above their threshold (or, where floor >= 0, scores at or above floor), each
-        # subtopic with its topic, best first.  ``place`` is scratch, int32 [labels].
-        cdef int label, parent, count = 0
-        cdef double score
-        for label in range(self.labels):
-            place[label] = -1
-        for label in range(self.labels):
-            if floor < 0:
-                if not logits[label] >= self.thresholds[label]:
-                    continue
-                score = self.score_of(label, logits[label])
-            else:
-                score = self.score_of(label, logits[label])
-                if not score >= floor:
-                    continue
-            place[label] = count
-            emitted[count].label = label
-            emitted[count].score = score
-            count += 1
-            parent = self.parents[label]
-            if parent < 0:
-                continue
-            if place[parent] < 0:
-                place[parent] = count
-                emitted[count].label = parent
-                emitted[count].score = self.score_of(parent, logits[parent])
-                count += 1
-            # A topic is at least as likely as its likeliest emitted subtopic.
-            if emitted[place[parent]].score < score:
-                emitted[place[parent]].score = score
+        # subtopic with its topic, best first.  The number of them.
+        cdef const float *logits
+        cdef int label, i, found, count = 0
+        cdef double score, skipped
+        if self.context == NULL:
+            scratch.in_context = scratch.logits
+        else:
+            topiccore_in_context(scratch.logits, self.context, self.context + self.labels,
+                                 self.context + 2 * self.labels, self.starts, self.topics,
+                                 scratch.families, scratch.bests, scratch.in_context)
+        logits = scratch.in_context
+        if floor < 0:
+            found = topiccore_find_reached(logits, self.thresholds, self.labels, scratch.reached)
+            if found == 0:
+                return 0
+            memset(scratch.place, 0xFF, self.labels * sizeof(int32_t))
+            for i in range(found):
+                label = scratch.reached[i]
+                count = self.add(scratch, label, self.score_of(label, logits[label]), count)
+        else:
+            memset(scratch.place, 0xFF, self.labels * sizeof(int32_t))
+            # No exponential where the score is below the floor by more than rounding.
+            skipped = min(log(floor / (1 - floor)), 36.0)
+            skipped -= 1e-6 * (1 + fabs(skipped))
+            for label in range(self.labels):
+                if self.calibrated(label, logits[label]) >= skipped:
+                    score = self.score_of(label, logits[label])
+                    if score >= floor:
+                        count = self.add(scratch, label, score, count)
         if count > 1:
-            qsort(emitted, count, sizeof(Candidate), best_first)
+            qsort(scratch.emitted, count, sizeof(Candidate), best_first)
         return count
 
-    cdef Answer answer(self, const uint8_t *data, Py_ssize_t size, double floor,
-                       Py_ssize_t limit):
-        cdef float logits_stack[STACK_LABELS]
-        cdef int32_t place_stack[STACK_LABELS]
-        cdef Candidate emitted_stack[STACK_LABELS]
-        cdef float *logits = logits_stack
-        cdef int32_t *place = place_stack
-        cdef Candidate *emitted = emitted_stack
-        cdef void *scratch = NULL
-        cdef int count, i
-        cdef bint truncated
-        cdef Answer result = Answer.__new__(Answer)
+    cdef inline int add(self, Scratch *scratch, int label, double score,
+                        int count) noexcept nogil:
+        # Labels come in the order of the taxonomy, so a topic comes before its subtopics.
+        cdef int parent = self.parents[label]
+        scratch.place[label] = count
+        scratch.emitted[count].label = label
+        scratch.emitted[count].score = score
+        count += 1
+        if parent < 0:
+            return count
+        if scratch.place[parent] < 0:
+            scratch.place[parent] = count
+            scratch.emitted[count].label = parent
+            scratch.emitted[count].score = self.score_of(parent, scratch.in_context[parent])
+            count += 1
+        # A topic is at least as likely as its likeliest emitted subtopic.
+        if scratch.emitted[scratch.place[parent]].score < score:
+            scratch.emitted[scratch.place[parent]].score = score
+        return count
+
+    cdef int score_into(self, Block block, const uint8_t *data, Py_ssize_t size, double floor,
+                        Py_ssize_t limit, Scratch *scratch) except -1 nogil:
+        # Adds the answer to one query to a block.
+        cdef int count
+        self.compute_logits(data, size, scratch, scratch.logits)
+        count = self.emit(scratch, floor)
+        if 0 <= limit < count:
+            count = <int>limit
+        block.put(scratch.emitted, count, scratch.tokens.truncated)
+        return 0
+
+    cdef Answer answer(self, const Candidate *emitted, int count, bint truncated):
         cdef EmittedLabel label
-        if self.labels > STACK_LABELS:
-            scratch = malloc(self.labels * (sizeof(Candidate) + sizeof(float) + sizeof(int32_t)))
-            if scratch == NULL:
-                raise MemoryError
-            emitted = <Candidate *>scratch
-            logits = <float *>(emitted + self.labels)
-            place = <int32_t *>(logits + self.labels)
-        try:
-            with nogil:
-                truncated = self.compute_logits(data, size, logits)
-                count = self.emit(logits, floor, emitted, place)
-            if 0 <= limit < count:
-                count = <int>limit
-            for i in range(count):
-                label = EmittedLabel.__new__(EmittedLabel)
-                label.code, label.name = self.names[emitted[i].label]
-                label.score = emitted[i].score
-                result.append(label)
-        finally:
-            free(scratch)
+        cdef Answer result = Answer.__new__(Answer)
+        cdef int i
+        for i in range(count):
+            label = EmittedLabel.__new__(EmittedLabel)
+            label.code = <str>self.codes[emitted[i].label]
+            label.name = <str>self.names[emitted[i].label]
+            label.score = emitted[i].score
+            result.append(label)
         result.truncated = truncated
         return result
 
@@ -524,41 +740,278 @@ cdef class Kernel:
         cdef Py_ssize_t size
         cdef list keep = []
         cdef const uint8_t *data = utf8_of(query, &size, keep)
-        return self.answer(data, size, floor, limit)
+        cdef Scratch *scratch = self.take()
+        cdef int count
+        try:
+            if size <= HELD:
+                self.compute_logits(data, size, scratch, scratch.logits)
+                count = self.emit(scratch, floor)
+            else:
+                with nogil:
+                    self.compute_logits(data, size, scratch, scratch.logits)
+                    count = self.emit(scratch, floor)
+            if 0 <= limit < count:
+                count = <int>limit
+            return self.answer(scratch.emitted, count, scratch.tokens.truncated)
+        finally:
+            scratch_give(&self.pool, scratch)
 
     def score_batch(self, queries, double floor, Py_ssize_t limit):
         """The ``Answer`` to each query, in order; errors name the position."""
-        cdef Py_ssize_t size, row
+        cdef Py_ssize_t first, row, count
+        cdef int64_t start
         cdef list keep = [], answers = []
-        cdef const uint8_t *data
+        cdef Query texts[TOGETHER]
+        cdef Block block
+        cdef Scratch *scratch
         queries = list(queries)
-        for row in range(len(queries)):
-            data = utf8_at(queries, row, &size, keep)
-            answers.append(self.answer(data, size, floor, limit))
+        for first from 0 <= first < len(queries) by TOGETHER:
+            count = min(<Py_ssize_t>TOGETHER, len(queries) - first)
+            for row in range(count):
+                texts[row].data = utf8_at(queries, first + row, &texts[row].size, keep)
+            block = Block(count)
+            scratch = self.take()
+            try:
+                with nogil:
+                    for row in range(count):
+                        self.score_into(block, texts[row].data, texts[row].size, floor, limit,
+                                        scratch)
+            finally:
+                scratch_give(&self.pool, scratch)
+            start = 0
+            for row in range(count):
+                answers.append(self.answer(block.emitted + start, <int>(block.ends[row] - start),
+                                           block.truncated[row]))
+                start = block.ends[row]
             keep.clear()
         return answers
 
     def logits(self, queries):
         """float32 [queries, labels]: the logits of all labels."""
-        cdef Py_ssize_t size, row
+        cdef Py_ssize_t first, row, count
         cdef list keep = []
-        cdef const uint8_t *data
+        cdef Query texts[TOGETHER]
+        cdef Scratch *scratch
         queries = list(queries)
         result = np.empty((len(queries), self.labels), dtype=np.float32)
         cdef float[:, ::1] out = result
-        for row in range(len(queries)):
-            data = utf8_at(queries, row, &size, keep)
+        for first from 0 <= first < len(queries) by TOGETHER:
+            count = min(<Py_ssize_t>TOGETHER, len(queries) - first)
+            for row in range(count):
+                texts[row].data = utf8_at(queries, first + row, &texts[row].size, keep)
+            scratch = self.take()
             with nogil:
-                self.compute_logits(data, size, &out[row, 0])
+                for row in range(count):
+                    self.compute_logits(texts[row].data, texts[row].size, scratch,
+                                        &out[first + row, 0])
+                scratch_give(&self.pool, scratch)
             keep.clear()
         return result
 
-    def lookup(self, buckets):
-        """uint32 [buckets]: the index entry of each bucket, 0 where the artifact has none."""
-        cdef const uint32_t[::1] wanted = np.ascontiguousarray(buckets, dtype=np.uint32)
-        cdef Py_ssize_t i
-        result = np.zeros(len(wanted), dtype=np.uint32)
-        cdef uint32_t[::1] out = result
-        for i in range(len(wanted)):
-            out[i] = self.find(wanted[i])
-        return result
+    def score_rows(self, Column column, int64_t start, int64_t stop, int64_t position,
+                   double floor, Py_ssize_t limit):
+        """The ``Block`` of answers to rows of an Arrow column, scored without the GIL.
+
+        A null has an empty answer.  ``position`` is what errors call row 0 of the column.
+        """
+        cdef Block block = Block(stop - start)
+        cdef Scratch *scratch = self.take()
+        cdef const uint8_t *data = NULL
+        cdef int64_t size = 0, row = start
+        cdef Row kind = ROW_TEXT
+        try:
+            with nogil:
+                for row in range(start, stop):
+                    kind = arrow_row(&column.array, column.layout, row, &data, &size)
+                    if kind == ROW_TEXT and size <= _MAX_QUERY_BYTES:
+                        self.score_into(block, data, size, floor, limit, scratch)
+                    elif kind == ROW_NULL:
+                        block.put(NULL, 0, False)
+                    else:
+                        break
+        finally:
+            scratch_give(&self.pool, scratch)
+        if kind == ROW_BROKEN:
+            raise ValueError(f"query {position + row}: the Arrow column is broken there")
+        if size > _MAX_QUERY_BYTES:
+            raise too_long(size, f"query {position + row}: ")
+        return block
+
+
+# --- answers of many queries --------------------------------------------------------------------
+
+@cython.final
+cdef class Block:
+    """Answers of queries in order, one label after the other."""
+
+    cdef Candidate *emitted
+    cdef int64_t *ends               # where each query's labels end in ``emitted``
+    cdef uint8_t *truncated
+    cdef readonly int64_t queries
+    cdef readonly int64_t total      # labels of all queries
+    cdef int64_t room
+
+    def __cinit__(self, int64_t queries):
+        self.room = 2 * queries + 16
+        self.emitted = <Candidate *>malloc(self.room * sizeof(Candidate))
+        self.ends = <int64_t *>malloc(queries * sizeof(int64_t) + 1)
+        self.truncated = <uint8_t *>malloc(queries + 1)
+        if self.emitted == NULL or self.ends == NULL or self.truncated == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.emitted)
+        free(self.ends)
+        free(self.truncated)
+
+    cdef int put(self, const Candidate *emitted, int count, bint truncated) except -1 nogil:
+        # The next query's labels; there are no more queries than the block was made for.
+        cdef void *more
+        if self.total + count > self.room:
+            more = realloc(self.emitted, 2 * (self.total + count) * sizeof(Candidate))
+            if more == NULL:
+                with gil:
+                    raise MemoryError
+            self.emitted = <Candidate *>more
+            self.room = 2 * (self.total + count)
+        if count:
+            memcpy(self.emitted + self.total, emitted, count * sizeof(Candidate))
+        self.total += count
+        self.ends[self.queries] = self.total
+        self.truncated[self.queries] = truncated
+        self.queries += 1
+        return 0
+
+    def write(self, int64_t query, int64_t label, int32_t[::1] offsets, int32_t[::1] labels,
+              double[::1] scores, uint8_t[::1] truncated):
+        """Copies the answers to where ``query`` is the first and ``label`` the first label."""
+        cdef int64_t i
+        if (query + self.queries >= len(offsets) or query + self.queries > len(truncated)
+                or label + self.total > min(len(labels), len(scores))):
+            raise ValueError("the arrays are too short")
+        with nogil:
+            for i in range(self.queries):
+                offsets[query + i + 1] = <int32_t>(label + self.ends[i])
+                truncated[query + i] = self.truncated[i]
+            for i in range(self.total):
+                labels[label + i] = self.emitted[i].label
+                scores[label + i] = self.emitted[i].score
+
+
+# --- Arrow --------------------------------------------------------------------------------------
+
+@cython.final
+cdef class Column:
+    """One Arrow array of strings or bytes, taken over from its producer."""
+
+    cdef ArrowArray array
+    cdef Layout layout
+
+    def __len__(self):
+        return self.array.length
+
+    def __dealloc__(self):
+        if self.array.release != NULL:
+            self.array.release(&self.array)
+
+
+cdef Layout layout_of(const ArrowSchema *schema) except LAYOUT_NONE:
+    cdef Layout layout = arrow_layout(schema)
+    if layout == LAYOUT_NONE:
+        if schema.dictionary != NULL:
+            raise TypeError("the Arrow column is dictionary-encoded; decode it to strings")
+        raise TypeError(
+            "the Arrow column has format "
+            f"{(<bytes>schema.format).decode('utf-8', 'replace')!r}; one of strings is needed"
+        )
+    return layout
+
+
+cdef Column column_of(ArrowArray *array, Layout layout):
+    # Takes the array over, as the interface says: a moved structure has no release.
+    cdef Column column = Column.__new__(Column)
+    column.array = array[0]
+    column.layout = layout
+    array.release = NULL
+    if not arrow_fits(&column.array, layout):
+        raise ValueError("the Arrow column is broken: it lacks buffers")
+    return column
+
+
+def import_columns(source):
+    """The chunks of an Arrow array or chunked array of strings or bytes: a list of ``Column``.
+
+    ``source`` has ``__arrow_c_array__`` or ``__arrow_c_stream__``.  Nothing is copied.  Raises
+    ``TypeError`` for anything else.
+    """
+    cdef ArrowSchema *schema
+    cdef ArrowSchema own
+    cdef ArrowArray *array
+    cdef ArrowArray chunk
+    cdef ArrowArrayStream *stream
+    cdef Layout layout
+    cdef int failed
+    if hasattr(source, "__arrow_c_array__"):
+        schema_capsule, array_capsule = source.__arrow_c_array__()
+        schema = <ArrowSchema *>PyCapsule_GetPointer(schema_capsule, "arrow_schema")
+        array = <ArrowArray *>PyCapsule_GetPointer(array_capsule, "arrow_array")
+        return [column_of(array, layout_of(schema))]
+    if not hasattr(source, "__arrow_c_stream__"):
+        raise TypeError(f"queries is no Arrow array of strings, but {type(source).__name__}")
+    capsule = source.__arrow_c_stream__()
+    stream = <ArrowArrayStream *>PyCapsule_GetPointer(capsule, "arrow_array_stream")
+    with nogil:
+        failed = stream.get_schema(stream, &own)
+    if failed:
+        raise stream_error(stream)
+    try:
+        layout = layout_of(&own)
+    finally:
+        if own.release != NULL:
+            own.release(&own)
+    columns = []
+    while True:
+        with nogil:
+            failed = stream.get_next(stream, &chunk)
+        if failed:
+            raise stream_error(stream)
+        if chunk.release == NULL:
+            return columns
+        columns.append(column_of(&chunk, layout))
+
+
+cdef object stream_error(ArrowArrayStream *stream):
+    cdef const char *message = stream.get_last_error(stream)
+    told = "" if message == NULL else (<bytes>message).decode("utf-8", "replace")
+    return ValueError(f"the Arrow stream failed: {told}")
+
+
+def export_schema():
+    """The capsule of the Arrow type of answers: list<struct<label, score>>."""
+    cdef ArrowSchema *schema = <ArrowSchema *>calloc(1, sizeof(ArrowSchema))
+    if schema == NULL:
+        raise MemoryError
+    capsule = PyCapsule_New(schema, "arrow_schema", <void (*)(object) noexcept>free_schema_capsule)
+    if fill_schema(schema) < 0:
+        raise MemoryError
+    return capsule
+
+
+def export_array(offsets, labels, scores, code_offsets, code_bytes):
+    """The capsule of an Arrow array of answers over these buffers, which it keeps alive.
+
+    int32 [queries + 1], int32 [emitted], float64 [emitted]; int32 [codes + 1], uint8 [bytes].
+    """
+    cdef const int32_t[::1] starts = offsets, places = labels, code_starts = code_offsets
+    cdef const double[::1] values = scores
+    cdef const uint8_t[::1] text = code_bytes
+    cdef ArrowArray *array = <ArrowArray *>calloc(1, sizeof(ArrowArray))
+    if array == NULL:
+        raise MemoryError
+    capsule = PyCapsule_New(array, "arrow_array", <void (*)(object) noexcept>free_array_capsule)
+    owner = (offsets, labels, scores, code_offsets, code_bytes)
+    if fill_array(array, <PyObject *>owner, len(starts) - 1, &starts[0], len(places),
+                  &places[0] if len(places) else NULL, &values[0] if len(values) else NULL,
+                  len(code_starts) - 1, &code_starts[0], &text[0] if len(text) else NULL) < 0:
+        raise MemoryError
+    return capsule

@@ -1,12 +1,27 @@
 """The artifact: a directory with a JSON manifest and flat little-endian arrays, one ``.npy`` each.
 
-    manifest.json     format, scheme, labels, array table, training figures, data, id
-    index.npy         uint32  [slots, 2]     (bucket, row << 2 | flags) pairs, open addressing
-    rows.npy          float32 [rows, labels] label weights, one or two rows per bucket
+    manifest.json     format, scheme, encoding, labels, array table, training figures, data, id
+    groups.npy        uint32  [65537]        where the features of each 2**16 buckets begin in keys
+    keys.npy          uint16  [features]     lower halves of the features' buckets, ascending
+    entries.npy       uint32  [features (+ 1)]  where a feature's rows stand, as the encoding says
+    rows.npy          the label weights of features, as the encoding says
     bias.npy          float32 [labels]
-    thresholds.npy    float32 [labels]       logit thresholds; +inf: the label is never emitted
-    slopes.npy        float32 [labels]       calibration: score = sigmoid(slope * logit + intercept)
-    intercepts.npy    float32 [labels]
+    context.npy       float32 [3, labels]    weights of what a query's other labels say: the family,
+                                             the best sibling, the best rival (topiccore.reference)
+    thresholds.npy    float32 [labels]       on logits in context; +inf: the label is never emitted
+    slopes.npy        float32 [labels]       calibration: score = sigmoid(slope * logit in context
+    intercepts.npy    float32 [labels]       + intercept)
+
+A feature has a plain row, a scaled row (which counts times 1/sqrt(tokens)) or both.  Encodings:
+
+``float32``
+    rows is float32 [rows, labels]; an entry is ``row << 2 | flags``, flags 1 plain and 2 scaled;
+    where a feature has both, the scaled row stands behind the plain one.
+``sparse8``
+    rows is uint16 [cells]; the rows of feature ``i`` are the records in cells ``entries[i]`` up to
+    ``entries[i + 1]``.  A record is a head ``count << 2 | dense << 1 | scaled``, a step (bfloat16)
+    and ``count`` cells.  Sparse: each cell steps ``cell & 255`` labels ahead (from label 0) and
+    adds ``step * int8(cell >> 8)`` there.  Dense: int8 values of all labels, two to a cell.
 
 The ``id`` is the SHA-256 of the manifest without it; the manifest has the SHA-256 of every array.
 Arrays are mapped, not read: all processes of a machine share one copy.  Nothing is ever unpickled.
@@ -31,21 +46,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topiccore.errors import ArtifactError
-from topiccore.reference import PLAIN, SCALED, SCHEME
+from topiccore.reference import GROUPS, PLAIN, SCALED, SCHEME
 from topiccore.taxonomy import Taxonomy, TaxonomyLabel
 
 FORMAT = "topiccore-artifact"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
-ENCODING = "float32"
-ARRAYS = {
-    "index": "<u4",
-    "rows": "<f4",
-    "bias": "<f4",
-    "thresholds": "<f4",
-    "slopes": "<f4",
-    "intercepts": "<f4",
-}
+ROW_TYPES = {"float32": "<f4", "sparse8": "<u2"}
+"""The encodings and the type of their rows."""
+ARRAYS = (
+    *("groups", "keys", "entries", "rows", "bias"),
+    *("context", "thresholds", "slopes", "intercepts"),
+)
+_TYPES = {"groups": "<u4", "keys": "<u2", "entries": "<u4"}
 _HEADER_BYTES = 128
 _KEYS = {
     *("format", "format_version", "id", "scheme", "encoding"),
@@ -53,32 +66,69 @@ _KEYS = {
 }
 
 
+def dtypes(encoding: str) -> dict[str, str]:
+    """The type of each array of an artifact with that encoding."""
+    return {name: _TYPES.get(name, "<f4") for name in ARRAYS} | {"rows": ROW_TYPES[encoding]}
+
+
+@dataclass(frozen=True)
+class Index:
+    """Which features there are and where their rows stand: the module's table."""
+
+    groups: NDArray[np.uint32]
+    keys: NDArray[np.uint16]
+    entries: NDArray[np.uint32]
+
+
 @dataclass(frozen=True)
 class Artifact:
-    """A model as flat arrays; shapes and meanings are those of the module's table."""
+    """A model as flat arrays; shapes and meanings are those of the module's table.
+
+    Training makes one of encoding ``float32``; ``topiccore.compact`` makes a small one of that.
+    """
 
     taxonomy: Taxonomy
-    index: NDArray[np.uint32]
-    rows: NDArray[np.float32]
+    index: Index
+    rows: NDArray[Any]
     bias: NDArray[np.float32]
     thresholds: NDArray[np.float32]
     slopes: NDArray[np.float32]
     intercepts: NDArray[np.float32]
+    context: NDArray[np.float32] = field(default_factory=lambda: np.zeros((3, 0), np.float32))
+    """Left out: zeros, a label's logit stands by itself."""
     training: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    encoding: str = "float32"
     id: str = ""
     """64 hex digits; empty until the artifact is saved."""
     path: Path | None = None
 
+    def __post_init__(self) -> None:
+        if self.context.shape == (3, 0):
+            zeros = np.zeros((3, len(self.taxonomy)), np.float32)
+            object.__setattr__(self, "context", zeros)
+
+    def array(self, name: str) -> NDArray[Any]:
+        """One of ``ARRAYS`` by its name."""
+        owner = self.index if name in _TYPES else self
+        values: NDArray[Any] = getattr(owner, name)
+        return values
+
+
+def group_keys(buckets: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
+    """The ``groups`` and ``keys`` of sorted buckets."""
+    starts = np.arange(GROUPS + 1, dtype=np.uint64) << 16
+    groups = np.searchsorted(buckets.astype(np.uint64), starts).astype(np.uint32)
+    return groups, (buckets & 0xFFFF).astype(np.uint16)
+
 
 def build_index(
     plain: NDArray[np.uint32], scaled: NDArray[np.uint32]
-) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
-    """Lays out the rows of buckets with plain rows and of buckets with scaled rows.
+) -> tuple[Index, NDArray[np.int64], NDArray[np.int64]]:
+    """Lays out the float32 rows of buckets with plain rows and of buckets with scaled rows.
 
-    Returns ``(index, plain_rows, scaled_rows)``: uint32 [slots, 2], and for each given bucket its
-    row.  ``slots`` is a power of two and at least twice the buckets, so that a search ends soon.
-    Raises ``ValueError`` when a bucket is given twice in one list.
+    Returns ``(index, plain_rows, scaled_rows)``: for each given bucket its row.  Raises
+    ``ValueError`` when a bucket is given twice in one list.
     """
     for name, buckets in (("plain", plain), ("scaled", scaled)):
         if len(np.unique(buckets)) != len(buckets):
@@ -88,15 +138,7 @@ def build_index(
     flags |= np.where(np.isin(together, scaled), SCALED, 0)
     sizes = (flags & 1) + (flags >> 1)
     first = np.cumsum(sizes) - sizes
-    slots = 1 << max(1, (2 * len(together) - 1).bit_length())
-    keys = [0] * slots
-    entries = [0] * slots
-    for bucket, entry in zip(together.tolist(), (first << 2 | flags).tolist(), strict=True):
-        slot = bucket & (slots - 1)
-        while entries[slot]:
-            slot = (slot + 1) & (slots - 1)
-        keys[slot], entries[slot] = bucket, entry
-    index = np.stack([np.array(keys, np.uint32), np.array(entries, np.uint32)], axis=1)
+    index = Index(*group_keys(together), (first << 2 | flags).astype(np.uint32))
     plain_rows = first[np.searchsorted(together, plain)]
     place = np.searchsorted(together, scaled)
     return index, plain_rows, first[place] + (flags[place] & PLAIN)
@@ -111,12 +153,12 @@ def save(artifact: Artifact, path: Path | str, *, overwrite: bool = False) -> st
     path = Path(path)
     if path.exists() and not (overwrite and (path / MANIFEST).is_file()):
         raise ArtifactError(f"{path}: exists" + (" and is no artifact" if overwrite else ""))
+    types = dtypes(artifact.encoding)
     arrays = {
-        name: np.ascontiguousarray(getattr(artifact, name), dtype=dtype)
-        for name, dtype in ARRAYS.items()
+        name: np.ascontiguousarray(artifact.array(name), dtype=types[name]) for name in ARRAYS
     }
-    _check_arrays(arrays, len(artifact.taxonomy), path)
-    if not np.isfinite(arrays["rows"]).all():
+    _check_arrays(arrays, artifact.encoding, len(artifact.taxonomy), path)
+    if artifact.encoding == "float32" and not np.isfinite(arrays["rows"]).all():
         raise ArtifactError(f"{path}: rows are not all finite")
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
@@ -126,7 +168,7 @@ def save(artifact: Artifact, path: Path | str, *, overwrite: bool = False) -> st
             _write_array(folder / f"{name}.npy", values)
             table[name] = {
                 "file": f"{name}.npy",
-                "dtype": ARRAYS[name],
+                "dtype": types[name],
                 "shape": list(values.shape),
                 "bytes": (folder / f"{name}.npy").stat().st_size,
                 "sha256": _sha256(folder / f"{name}.npy"),
@@ -135,7 +177,7 @@ def save(artifact: Artifact, path: Path | str, *, overwrite: bool = False) -> st
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "scheme": SCHEME,
-            "encoding": ENCODING,
+            "encoding": artifact.encoding,
             "labels": [
                 {"code": x.code, "name": x.name, "topic": x.topic, "scope": x.scope}
                 for x in artifact.taxonomy
@@ -191,10 +233,16 @@ def load(path: Path | str, *, verify: bool = True) -> Artifact:
     table = manifest["arrays"]
     if not isinstance(table, dict) or set(table) != set(ARRAYS):
         raise ArtifactError(f"{path / MANIFEST}: arrays are not {', '.join(ARRAYS)}")
-    arrays = {name: _map_array(path, name, table[name], verify) for name in ARRAYS}
-    _check_arrays(arrays, len(taxonomy), path)
+    encoding = manifest["encoding"]
+    arrays = {
+        name: _map_array(path, name, dtype, table[name], verify)
+        for name, dtype in dtypes(encoding).items()
+    }
+    _check_arrays(arrays, encoding, len(taxonomy), path)
     return Artifact(
         taxonomy=taxonomy,
+        index=Index(*(arrays.pop(name) for name in _TYPES)),
+        encoding=encoding,
         training=manifest["training"],
         data=manifest["data"],
         id=manifest["id"],
@@ -221,13 +269,14 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         if not isinstance(manifest.get(key, {}), dict):
             raise ArtifactError(f"{file}: {key} is no JSON object")
     for key, known in (
-        ("format_version", FORMAT_VERSION),
-        ("scheme", SCHEME),
-        ("encoding", ENCODING),
+        ("format_version", [FORMAT_VERSION]),
+        ("scheme", [SCHEME]),
+        ("encoding", list(ROW_TYPES)),
     ):
-        if manifest.get(key) != known:
+        if manifest.get(key) not in known:
             raise ArtifactError(
-                f"{file}: {key} is {manifest.get(key)!r}; this topiccore reads {known!r}"
+                f"{file}: {key} is {manifest.get(key)!r}; this topiccore reads "
+                + " and ".join(map(repr, known))
             )
     if set(manifest) != _KEYS:
         odd = ", ".join(sorted(set(manifest) ^ _KEYS))
@@ -263,17 +312,17 @@ def _write_array(file: Path, values: NDArray[Any]) -> None:
         stream.write(values.data)
 
 
-def _map_array(path: Path, name: str, entry: Any, verify: bool) -> NDArray[Any]:
+def _map_array(path: Path, name: str, dtype: str, entry: Any, verify: bool) -> NDArray[Any]:
     file = path / f"{name}.npy"
     if not isinstance(entry, dict) or entry.get("file") != file.name:
         raise ArtifactError(f"{path / MANIFEST}: arrays.{name}.file is not {file.name!r}")
-    if entry.get("dtype") != ARRAYS[name]:
-        raise ArtifactError(f"{file}: dtype is {entry.get('dtype')}, expected {ARRAYS[name]}")
+    if entry.get("dtype") != dtype:
+        raise ArtifactError(f"{file}: dtype is {entry.get('dtype')}, expected {dtype}")
     shape = entry.get("shape")
     if not isinstance(shape, list) or not all(type(x) is int and x >= 0 for x in shape):
         raise ArtifactError(f"{file}: shape is {shape} in the manifest")
-    header = _npy_header(ARRAYS[name], tuple(shape))
-    expected = len(header) + math.prod(shape) * np.dtype(ARRAYS[name]).itemsize
+    header = _npy_header(dtype, tuple(shape))
+    expected = len(header) + math.prod(shape) * np.dtype(dtype).itemsize
     try:
         with file.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
@@ -283,11 +332,11 @@ def _map_array(path: Path, name: str, entry: Any, verify: bool) -> NDArray[Any]:
                 raise ArtifactError(f"{file}: its SHA-256 is not the one in the manifest")
             stream.seek(0)
             if len(header) != _HEADER_BYTES or size != expected or stream.read(128) != header:
-                raise ArtifactError(f"{file}: no .npy of {ARRAYS[name]} {shape} in C order")
+                raise ArtifactError(f"{file}: no .npy of {dtype} {shape} in C order")
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise ArtifactError(f"{file}: {error}") from error
-    return np.ndarray(tuple(shape), ARRAYS[name], buffer=mapped, offset=_HEADER_BYTES)
+    return np.ndarray(tuple(shape), dtype, buffer=mapped, offset=_HEADER_BYTES)
 
 
 def _sha256(file: Path) -> str:
@@ -295,27 +344,47 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _check_arrays(arrays: Mapping[str, NDArray[Any]], labels: int, path: Path) -> None:
-    index, rows = arrays["index"], arrays["rows"]
-    if rows.ndim != 2 or rows.shape[0] < 1 or rows.shape[1] != labels:
-        raise ArtifactError(f"{path / 'rows.npy'}: shape {rows.shape} for {labels} labels")
+def _check_arrays(
+    arrays: Mapping[str, NDArray[Any]], encoding: str, labels: int, path: Path
+) -> None:
+    def refuse(name: str, what: str) -> ArtifactError:
+        return ArtifactError(f"{path / name}.npy: {what}")
+
     for name in ("bias", "thresholds", "slopes", "intercepts"):
         values = arrays[name]
         if values.shape != (labels,):
-            raise ArtifactError(f"{path / name}.npy: shape {values.shape} for {labels} labels")
+            raise refuse(name, f"shape {values.shape} for {labels} labels")
         good = ~np.isnan(values) if name == "thresholds" else np.isfinite(values)
         if name == "slopes":
             good &= values > 0
         if not good.all():
             place = int(np.argmin(good))
-            raise ArtifactError(f"{path / name}.npy: value {values[place]} at {place}")
-    slots = index.shape[0] if index.ndim == 2 else 0
-    if slots < 2 or index.shape[1] != 2 or slots & (slots - 1):
-        raise ArtifactError(f"{path / 'index.npy'}: shape {index.shape} is no index")
-    entries = index[:, 1][index[:, 1] != 0]
-    if len(entries) == slots:
-        raise ArtifactError(f"{path / 'index.npy'}: no empty slot")
-    sizes = (entries & PLAIN) + ((entries & SCALED) >> 1)
-    ends = (entries >> 2).astype(np.int64) + sizes
-    if not sizes.all() or sizes.sum() != len(rows) or ends.max(initial=0) > len(rows):
-        raise ArtifactError(f"{path / 'index.npy'}: its rows are not those of rows.npy")
+            raise refuse(name, f"value {values[place]} at {place}")
+    context = arrays["context"]
+    if context.shape != (3, labels):
+        raise refuse("context", f"shape {context.shape} for {labels} labels")
+    if not np.isfinite(context).all():
+        raise refuse("context", "its values are not all finite")
+    groups, keys, entries, rows = (arrays[name] for name in ARRAYS[:4])
+    if groups.shape != (GROUPS + 1,):
+        raise refuse("groups", f"shape {groups.shape}, expected ({GROUPS + 1},)")
+    if keys.ndim != 1:
+        raise refuse("keys", f"shape {keys.shape} has not one dimension")
+    if groups[0] != 0 or groups[-1] != len(keys) or (groups[1:] < groups[:-1]).any():
+        raise refuse("groups", "it does not divide keys.npy")
+    if encoding == "float32":
+        if rows.ndim != 2 or rows.shape[1] != labels:
+            raise refuse("rows", f"shape {rows.shape} for {labels} labels")
+        if entries.shape != keys.shape:
+            raise refuse("entries", f"shape {entries.shape} for {len(keys)} features")
+        sizes = (entries & PLAIN) + ((entries & SCALED) >> 1)
+        ends = (entries >> 2).astype(np.int64) + sizes
+        if not sizes.all() or sizes.sum() != len(rows) or ends.max(initial=0) > len(rows):
+            raise refuse("entries", "its rows are not those of rows.npy")
+    else:
+        if rows.ndim != 1:
+            raise refuse("rows", f"shape {rows.shape} has not one dimension")
+        if entries.shape != (len(keys) + 1,):
+            raise refuse("entries", f"shape {entries.shape} for {len(keys)} features")
+        if entries[0] != 0 or entries[-1] != len(rows) or (entries[1:] < entries[:-1]).any():
+            raise refuse("entries", "it does not divide rows.npy")

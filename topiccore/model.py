@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from topiccore import artifact as artifact_module
 from topiccore._scoring import Answer, Kernel, features, tokenize
+from topiccore.arrow import ArrowAnswers, score_columns
 from topiccore.artifact import Artifact
 from topiccore.errors import ArtifactError
-from topiccore.reference import scale, sigmoid, split_entry
+from topiccore.reference import CONTEXT, context, find_rows, in_context_of, scale, sigmoid
 from topiccore.taxonomy import Taxonomy
 
 
@@ -30,15 +31,23 @@ class FeatureShare:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a label has its score: ``logit`` is ``bias`` plus the shares of all features."""
+    """Why a label has its score.
+
+    ``logit`` is ``bias`` plus the shares of all features; ``context_logit`` is ``logit`` plus the
+    shares of the query's other labels, and what ``threshold`` is compared with.
+    """
 
     code: str
     name: str
     score: float
     logit: float
+    context_logit: float
     threshold: float
     bias: float
     shares: tuple[FeatureShare, ...]
+    context: tuple[FeatureShare, ...]
+    """``text`` is ``family`` (of a topic its best subtopic, of a subtopic its topic), ``sibling``
+    (the best other subtopic of the topic) or ``rival`` (the best label of any other topic)."""
     unknown: tuple[str, ...]
     """The tokens of the query that the model has no row for."""
 
@@ -52,15 +61,20 @@ class TopicModel:
     def __init__(self, artifact: Artifact):
         self._artifact = artifact
         self._kernel = Kernel(
-            artifact.index,
+            artifact.index.groups,
+            artifact.index.keys,
+            artifact.index.entries,
             artifact.rows,
+            artifact.encoding,
             artifact.bias,
             artifact.thresholds,
             artifact.slopes,
             artifact.intercepts,
+            artifact.context,
             artifact.taxonomy.parents,
             [(label.code, label.name) for label in artifact.taxonomy],
         )
+        self._codes = tuple(label.code for label in artifact.taxonomy)
 
     @property
     def id(self) -> str:
@@ -116,6 +130,31 @@ class TopicModel:
         _refuse_single(queries)
         return self._kernel.score_batch(queries, *_checked(min_score, max_labels))
 
+    def score_arrow(
+        self,
+        queries: Any,
+        *,
+        min_score: float | None = None,
+        max_labels: int | None = None,
+        threads: int = 1,
+    ) -> ArrowAnswers:
+        """``score`` for each row of an Arrow column of strings, without making Python strings.
+
+        Args:
+            queries: an Arrow array or chunked array of strings or UTF-8 bytes (of any library with
+                the Arrow PyCapsule interface; string, large_string or string_view).
+            min_score: as in ``score``.
+            max_labels: as in ``score``.
+            threads: how many threads share the rows, 1 or more.
+
+        The answers have the bits that ``score`` gives; a null's is empty.  Raises ``TypeError`` for
+        what is no such column, and as ``score``, naming the position of the query.
+        """
+        if threads < 1:
+            raise ValueError(f"threads is {threads}, below 1")
+        floor, limit = _checked(min_score, max_labels)
+        return score_columns(self._kernel, queries, self._codes, floor, limit, threads)
+
     def logits(self, queries: Iterable[str | bytes]) -> NDArray[np.float32]:
         """float32 [queries, labels]: the logit of every label of the taxonomy for each query."""
         _refuse_single(queries)
@@ -129,32 +168,45 @@ class TopicModel:
         answer = self.score(query)
         tokens, _ = tokenize(query)
         texts = tokens + [f"{a} {b}" for a, b in pairwise(tokens)]
-        entries = self._kernel.lookup(features([query])[1]).tolist()
+        found = [find_rows(self._artifact, int(bucket)) for bucket in features([query])[1]]
         value = float(scale(len(tokens)))
         logits = self._kernel.logits([query])[0]
+        others = context(logits, self.taxonomy)
+        in_context = in_context_of(logits, others, self._artifact.context)
         emitted = {label.code: label.score for label in answer}
-        unknown = tuple(token for token, entry in zip(tokens, entries, strict=False) if not entry)
+        unknown = tuple(
+            token
+            for token, (plain, scaled) in zip(tokens, found, strict=False)
+            if plain is None and scaled is None
+        )
         explanations = []
         for code in emitted if codes is None else codes:
             place = self.taxonomy.index_of(code)
-            weights = self._artifact.rows[:, place]
             shares = []
-            for text, entry in zip(texts, entries, strict=True):
-                plain, scaled = split_entry(entry)
-                if entry:
-                    share = 0.0 if plain is None else float(weights[plain])
-                    share += 0.0 if scaled is None else value * float(weights[scaled])
-                    shares.append(FeatureShare(text, share))
+            for text, (plain, scaled) in zip(texts, found, strict=True):
+                if plain is None and scaled is None:
+                    continue
+                share = 0.0 if plain is None else float(plain[place])
+                share += 0.0 if scaled is None else value * float(scaled[place])
+                shares.append(FeatureShare(text, share))
             shares.sort(key=lambda share: -abs(share.share))
             explanations.append(
                 Explanation(
                     code=code,
                     name=self.taxonomy[place].name,
-                    score=emitted.get(code, self._calibrated(place, float(logits[place]))),
+                    score=emitted.get(code, self._calibrated(place, float(in_context[place]))),
                     logit=float(logits[place]),
+                    context_logit=float(in_context[place]),
                     threshold=float(self._artifact.thresholds[place]),
                     bias=float(self._artifact.bias[place]),
                     shares=tuple(shares),
+                    context=tuple(
+                        FeatureShare(kind, float(weight[place]) * float(value[place]))
+                        for kind, weight, value in zip(
+                            CONTEXT, self._artifact.context, others, strict=True
+                        )
+                        if weight[place]
+                    ),
                     unknown=unknown,
                 )
             )
@@ -172,7 +224,7 @@ class TopicModel:
     def __repr__(self) -> str:
         return (
             f"<TopicModel {self.id[:12]}: {len(self.taxonomy)} labels, "
-            f"{len(self._artifact.rows)} rows>"
+            f"{len(self._artifact.index.keys)} features>"
         )
 
 

@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from topiccore.artifact import Artifact
+    from topiccore.artifact import Artifact, Index
+    from topiccore.taxonomy import Taxonomy
 
-SCHEME = "fold14-fnv1a-fmix64-1"
+
+SCHEME = "fold14-fnv1a-fmix64-2"
 MAX_TOKENS = 256
 MAX_QUERY_BYTES = 1 << 20
 
@@ -118,28 +120,76 @@ def features(query: str | bytes) -> list[tuple[str, int]]:
     return found
 
 
+GROUPS = 1 << 16
 PLAIN, SCALED = 1, 2
-"""Flags of an index entry ``row << 2 | flags``: what kind of rows stand at ``row``."""
+"""Flags of an entry of encoding float32: which rows a feature has."""
 
 
-def find_rows(index: NDArray[np.uint32], bucket: int) -> tuple[int | None, int | None]:
-    """The (plain, scaled) rows of a bucket in an open-addressing index with linear probing.
+def find_feature(index: Index, bucket: int) -> int | None:
+    """The place of a bucket in ``index.keys``, ``None`` where the artifact does not have it.
 
-    A plain row is added as it is, a scaled one times ``scale``; where a bucket has both, the
-    scaled row stands behind the plain one.
+    The upper 16 bits of a bucket choose its group, the lower 16 are its key there.
     """
-    slot = bucket & (len(index) - 1)
-    while index[slot, 1] and index[slot, 0] != bucket:
-        slot = (slot + 1) & (len(index) - 1)
-    return split_entry(int(index[slot, 1]))
+    group, key = bucket >> 16, bucket & 0xFFFF
+    for place in range(index.groups[group], index.groups[group + 1]):
+        if index.keys[place] == key:
+            return place
+    return None
 
 
-def split_entry(entry: int) -> tuple[int | None, int | None]:
-    """The (plain, scaled) rows that an index entry names."""
+Row = NDArray[np.float32]
+
+
+def find_rows(artifact: Artifact, bucket: int) -> tuple[Row | None, Row | None]:
+    """The (plain, scaled) rows of a bucket, float32 [labels] each; ``None`` for what it has not.
+
+    A plain row is added as it is, a scaled one times ``scale``.
+    """
+    place = find_feature(artifact.index, bucket)
+    if place is None:
+        return None, None
+    if artifact.encoding == "sparse8":
+        return decode_sparse8(artifact, place)
+    entry = int(artifact.index.entries[place])
     row = entry >> 2
-    plain = row if entry & PLAIN else None
-    scaled = row + (entry & PLAIN) if entry & SCALED else None
+    plain = artifact.rows[row] if entry & PLAIN else None
+    scaled = artifact.rows[row + (entry & PLAIN)] if entry & SCALED else None
     return plain, scaled
+
+
+def decode_sparse8(artifact: Artifact, place: int) -> tuple[Row | None, Row | None]:
+    """The (plain, scaled) rows of a feature of encoding sparse8.
+
+    Only what ``topiccore.compaction`` writes is defined: at most one record of a kind, whose cells
+    go up through the labels.  From anything else comes some row, and no error.
+    """
+    labels = len(artifact.bias)
+    found: list[Row | None] = [None, None]
+    at, end = (int(x) for x in artifact.index.entries[place : place + 2])
+    while end - at >= 2:
+        head, step = int(artifact.rows[at]), bfloat16(int(artifact.rows[at + 1]))
+        scaled, dense, count = head & 1, head & 2, head >> 2
+        cells = artifact.rows[at + 2 : at + 2 + count]
+        at += 2 + count
+        if at > end:
+            break
+        row = np.zeros(labels, dtype=np.float32)
+        if not dense:
+            label = 0
+            for cell in cells.tolist():
+                label += cell & 255
+                if label < labels:
+                    row[label] += step * np.int8((cell >> 8) - (cell >> 15 << 8))
+        elif count == (labels + 1) // 2:
+            row = step * cells.view(np.int8)[:labels].astype(np.float32)
+        earlier = found[scaled]
+        found[scaled] = row if earlier is None else earlier + row
+    return found[0], found[1]
+
+
+def bfloat16(bits: int) -> np.float32:
+    """The number whose upper half of a float32 these bits are."""
+    return np.uint32(bits << 16).view(np.float32)
 
 
 def scale(tokens: int) -> np.float32:
@@ -154,11 +204,54 @@ def logits(artifact: Artifact, query: str | bytes) -> NDArray[np.float32]:
     """
     sums = np.zeros((2, len(artifact.bias)), dtype=np.float32)
     for _, bucket in features(query):
-        for kind, row in enumerate(find_rows(artifact.index, bucket)):
+        for kind, row in enumerate(find_rows(artifact, bucket)):
             if row is not None:
-                sums[kind] += artifact.rows[row]
+                sums[kind] += row
     tokens = min(len(tokenize(query)), MAX_TOKENS)
     return np.asarray((artifact.bias + sums[0]) + scale(tokens) * sums[1], dtype=np.float32)
+
+
+CONTEXT = ("family", "sibling", "rival")
+"""The rows of ``context`` and of an artifact's ``context`` weights."""
+
+
+def context(values: NDArray[np.float32], taxonomy: Taxonomy) -> NDArray[np.float32]:
+    """float32 [3, labels]: what the other labels of a query say of each label.
+
+    From logits float32 [labels].  ``family``: of a topic its best subtopic's logit, of a subtopic
+    its topic's; ``sibling``: of a subtopic the best logit of its topic's other subtopics;
+    ``rival``: the best logit in any other topic, its own or a subtopic's.  0 where there is none.
+    """
+    found = np.zeros((3, len(taxonomy)), dtype=np.float32)
+    parents = taxonomy.parents.tolist()
+    children: dict[int, list[int]] = {
+        label: [] for label, parent in enumerate(parents) if parent < 0
+    }
+    for label, parent in enumerate(parents):
+        if parent >= 0:
+            children[parent].append(label)
+    best = {topic: max(values[[topic, *own]].tolist()) for topic, own in children.items()}
+    for topic, own in children.items():
+        if own:
+            found[0, topic] = values[own].max()
+            found[0, own] = values[topic]
+        for label in own:
+            others = [float(values[other]) for other in own if other != label]
+            found[1, label] = max(others, default=0.0)
+        rivals = [value for other, value in best.items() if other != topic]
+        found[2, [topic, *own]] = max(rivals, default=0.0)
+    return found
+
+
+def in_context_of(
+    values: NDArray[np.float32], others: NDArray[np.float32], weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """float32 [labels]: logits plus weights times ``context``, added in the order of its rows."""
+    sums = values.copy()
+    if weights.any():
+        for row, weight in zip(others, weights, strict=True):
+            sums += weight * row
+    return sums
 
 
 def sigmoid(value: float) -> float:
@@ -174,10 +267,11 @@ def score(
 ) -> list[tuple[str, float]]:
     """The emitted labels as (code, score), best first.
 
-    A label is emitted when its logit reaches its threshold (with ``min_score``: when its score
-    reaches that); a subtopic brings its topic, whose score is at least the subtopic's.
+    A label is emitted when its logit in context reaches its threshold (with ``min_score``: when
+    its score reaches that); a subtopic brings its topic, whose score is at least the subtopic's.
     """
-    values = logits(artifact, query)
+    alone = logits(artifact, query)
+    values = in_context_of(alone, context(alone, artifact.taxonomy), artifact.context)
     scores = [
         sigmoid(float(slope) * float(logit) + float(intercept))
         for logit, slope, intercept in zip(

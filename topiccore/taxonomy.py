@@ -23,8 +23,8 @@ class Taxonomy(Sequence[TaxonomyLabel]):
     """The labels in a fixed order; a label's position is its index in every array.
 
     Raises ``TypeError`` when a code, name, topic or scope is not text, and ``ValueError`` when a
-    code appears twice, a subtopic names a topic that is not there or stands behind it, or there is
-    no label at all.
+    code appears twice, a subtopic names a topic that is not there, does not stand right behind it
+    and its other subtopics, or there is no label at all.
     """
 
     def __init__(self, labels: Sequence[TaxonomyLabel]):
@@ -45,6 +45,10 @@ class Taxonomy(Sequence[TaxonomyLabel]):
                 if parent < 0 or parents[parent] >= 0:
                     raise ValueError(
                         f"subtopic {label.code!r}: no topic {label.topic!r} stands before it"
+                    )
+                if position - 1 != parent and parents[-1] != parent:
+                    raise ValueError(
+                        f"subtopic {label.code!r} stands behind another topic than its own"
                     )
                 parents.append(parent)
             self._index[label.code] = position

@@ -1,4 +1,4 @@
-"""``topiccore annotate``: trains the teacher, lets it label the pool, writes the annotation file.
+"""Trains the teacher, lets it label the pool, writes the annotation file.
 
 Everything that takes long is kept in the cache folder as it is finished: an interrupted run, or one
 with a larger pool, goes on from there.
@@ -6,10 +6,6 @@ with a larger pool, goes on from there.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,61 +14,23 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from topiccore.cli import Command
 from topiccore.taxonomy import Taxonomy
 from training.annotations import Annotations, write_annotations
 from training.calibration import calibration_error
-from training.collections import PYSERINI, QUERIES_SHA256, default_cache, load_queries
-from training.config import DEFAULT, Config, read_config
+from training.collections import PYSERINI, QUERIES_SHA256, load_queries
+from training.config import Config
 from training.encoder import MINILM, MPNET_PARTS
 from training.evaluate import coverage_at_precision, topic_scores, views
-from training.files import replacing
 from training.glove import GLOVE
 from training.labels import LabelledQueries, read_labels, refuse_leakage
 from training.packages import file_sha256
 from training.pool import BRANDS, pool_sources
 from training.taxonomy import read_taxonomy
 from training.teacher import MEMBERS, Teacher
-from training.teacher_config import DEFAULT_TEACHER, TeacherConfig, read_teacher_config
-
-ANNOTATIONS = Path(__file__).resolve().parent / "data" / "annotations.zip"
+from training.teacher_config import TeacherConfig
 
 Report = Callable[[str], None]
 Figures = dict[str, Any]
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of ``topiccore annotate``."""
-    parser.add_argument("--config", type=Path, default=DEFAULT, help="names the label files")
-    parser.add_argument(
-        "--teacher", type=Path, default=DEFAULT_TEACHER, help="settings of the teacher and the pool"
-    )
-    parser.add_argument(
-        "--output", type=Path, default=ANNOTATIONS, help="annotation file (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--report", type=Path, metavar="FILE", help="write the teacher's figures as JSON"
-    )
-    parser.add_argument(
-        "--cache", type=Path, default=default_cache(), help="folder for downloads and vectors"
-    )
-    parser.add_argument(
-        "--measure", action="store_true", help="also measure on the test queries (not for tuning)"
-    )
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Trains, annotates, writes."""
-    report = _reporter()
-    config = read_config(arguments.config)
-    settings = read_teacher_config(arguments.teacher)
-    figures = annotate(
-        config, settings, arguments.cache, arguments.output, arguments.measure, report
-    )
-    if arguments.report:
-        with replacing(arguments.report) as partial:
-            partial.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return 0
 
 
 def annotate(
@@ -196,26 +154,3 @@ def _at_least(scores: sp.csr_matrix, least: float) -> sp.csr_matrix:
     kept.data[kept.data < least] = 0
     kept.eliminate_zeros()
     return kept
-
-
-def _reporter() -> Report:
-    start = time.monotonic()
-
-    def report(line: str) -> None:
-        minutes, seconds = divmod(int(time.monotonic() - start), 60)
-        print(f"{minutes:3d}:{seconds:02d} {line}", file=sys.stderr, flush=True)
-
-    return report
-
-
-COMMAND = Command(
-    name="annotate",
-    help="train the teacher and let it label the pool",
-    configure=configure,
-    run=run,
-)
-
-if __name__ == "__main__":
-    command_line = argparse.ArgumentParser(description=COMMAND.help)
-    configure(command_line)
-    sys.exit(run(command_line.parse_args()))

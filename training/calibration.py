@@ -1,4 +1,10 @@
-"""Calibration: from logits to scores that are probabilities, one slope and intercept per label."""
+"""Calibration: from a query's logits to scores that are probabilities.
+
+    score[l] = sigmoid(slope[l] * (logit[l] + weights[l] . context[l]) + intercept[l])
+
+The context (``training.context``) is what the query's other labels say: a topic whose rival is
+nearly as strong is less sure than its logit alone tells, one with a strong subtopic is surer.
+"""
 
 from __future__ import annotations
 
@@ -7,63 +13,93 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
+from topiccore.taxonomy import Taxonomy
+from training.context import context
 from training.student import sigmoid
 
 _STEPS = 25
 _CLOSE_ENOUGH = 1e-5
-_LEAST_SLOPE = 0.1
+_LEAST_SLOPE = 0.05
+_LOW = -12.0
+"""Logits below this say no more than this: far too low for a label to be emitted."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """``score = sigmoid(slope * logit + intercept)``; both float32 [labels], slopes above 0."""
+    """``slopes`` (above 0) and ``intercepts`` float32 [labels], ``weights`` float32 [3, labels]."""
 
     slopes: NDArray[np.float32]
     intercepts: NDArray[np.float32]
+    weights: NDArray[np.float32]
 
-    def scores(self, logits: NDArray[np.floating[Any]]) -> NDArray[Any]:
-        """Probabilities, same shape as ``logits`` [queries, labels]."""
-        return sigmoid(logits * self.slopes + self.intercepts)
+    def in_context(
+        self, logits: NDArray[np.floating[Any]], taxonomy: Taxonomy
+    ) -> NDArray[np.float32]:
+        """Logits in context, what thresholds are compared with; float32 [queries, labels]."""
+        sums = np.array(logits, dtype=np.float32)
+        for weights, values in zip(self.weights, context(logits, taxonomy), strict=True):
+            sums += weights * values
+        return sums
+
+    def scores(self, logits: NDArray[np.floating[Any]], taxonomy: Taxonomy) -> NDArray[np.float32]:
+        """The scores, float32 [queries, labels], from logits of that shape."""
+        return sigmoid(self.in_context(logits, taxonomy) * self.slopes + self.intercepts)
 
     def logit_at(self, score: float) -> NDArray[np.float64]:
-        """float64 [labels]: the logit at which each label has this score, in (0, 1)."""
+        """float64 [labels]: the logit in context at which a label has this score, in (0, 1)."""
         odds = np.log(score / (1 - score))
         return np.asarray((odds - self.intercepts.astype(float)) / self.slopes)
 
 
 def calibrate(
-    logits: NDArray[np.floating[Any]], gold: NDArray[np.bool_], prior: float = 100.0
+    logits: NDArray[np.floating[Any]],
+    gold: NDArray[np.bool_],
+    taxonomy: Taxonomy,
+    prior: float = 100.0,
 ) -> Calibration:
-    """Platt scaling (Platt 1999): one slope and intercept per label, near those of all labels.
+    """Fits a calibration on queries the student has not learned from.
 
-    ``logits`` and ``gold`` are [queries, labels], of queries the student has not learned from.
-    One slope and intercept are fitted for all labels together first; each label's own are pulled
-    to them by a normal prior of precision ``prior``, so that a label with little evidence has
-    what labels have in general.
+    All topics share one slope and one set of weights, and so do all subtopics: a logistic
+    regression on logit and context.  Then each label gets a slope and an intercept on top of that
+    (Platt 1999), which a normal prior of precision ``prior`` pulls to 1 and 0, so that a label
+    with little evidence has what its level has.
     """
-    values = np.clip(np.asarray(logits, dtype=np.float32), -40, 40)
-    slope, intercept = _fit(values.reshape(-1, 1), gold.reshape(-1, 1), 1.0, 0.0, 0.01)
-    slopes, intercepts = _fit(values, gold, float(slope[0]), float(intercept[0]), prior)
-    return Calibration(slopes.astype(np.float32), intercepts.astype(np.float32))
+    labels = len(taxonomy)
+    slopes, intercepts = np.ones(labels), np.zeros(labels)
+    weights = np.zeros((3, labels))
+    planes = context(logits, taxonomy)
+    topics = taxonomy.parents < 0
+    for level in (topics, ~topics):
+        if level.any() and 0 < gold[:, level].sum() < gold[:, level].size:
+            inputs = np.stack([logits[:, level], *planes[:, :, level]], axis=-1).reshape(-1, 4)
+            inputs = np.maximum(inputs, _LOW)
+            fitted = LogisticRegression(C=1e3, max_iter=1000).fit(inputs, gold[:, level].ravel())
+            slopes[level] = max(float(fitted.coef_[0, 0]), _LEAST_SLOPE)
+            weights[:, level] = fitted.coef_[0, 1:, None] / slopes[level]
+            intercepts[level] = fitted.intercept_[0]
+    shared = Calibration(*(x.astype(np.float32) for x in (slopes, intercepts, weights)))
+    log_odds = shared.in_context(logits, taxonomy) * shared.slopes + shared.intercepts
+    scale, shift = _fit(np.clip(log_odds, -40, 40), gold, prior)
+    return Calibration(
+        (slopes * scale).astype(np.float32),
+        (intercepts * scale + shift).astype(np.float32),
+        weights.astype(np.float32),
+    )
 
 
 def _fit(
-    values: NDArray[np.float32],
-    gold: NDArray[np.bool_],
-    slope: float,
-    intercept: float,
-    prior: float,
+    values: NDArray[np.float32], gold: NDArray[np.bool_], prior: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    # Newton's method in every column at once, from the prior's centre.
-    slopes = np.full(values.shape[1], slope)
-    intercepts = np.full(values.shape[1], intercept)
+    # Newton's method in every column at once.
+    slopes, intercepts = np.ones(values.shape[1]), np.zeros(values.shape[1])
     for _ in range(_STEPS):
         scores = sigmoid(values * slopes.astype(np.float32) + intercepts.astype(np.float32))
         error = scores - gold
         curvature = scores * (1 - scores)
-        gradient_slope = np.einsum("ql,ql->l", error, values) + prior * (slopes - slope)
-        gradient_intercept = error.sum(axis=0) + prior * (intercepts - intercept)
+        gradient_slope = np.einsum("ql,ql->l", error, values) + prior * (slopes - 1)
+        gradient_intercept = error.sum(axis=0) + prior * intercepts
         weighted = curvature * values
         a = np.einsum("ql,ql->l", weighted, values) + prior
         b = weighted.sum(axis=0)

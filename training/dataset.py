@@ -14,6 +14,7 @@ from training.collections import (
     unlabelled_pool,
 )
 from training.config import Config
+from training.errors import DataError
 from training.labels import LabelledQueries, read_labels, refuse_leakage
 from training.packages import file_sha256
 from training.taxonomy import read_taxonomy
@@ -23,22 +24,36 @@ from training.taxonomy import read_taxonomy
 class Dataset:
     """What the stages learn from and are measured on.
 
-    ``pool`` holds the texts that are in no labelled set; ``sums`` the SHA-256 of each source.
+    ``pool`` holds the texts that are in no labelled set, ``queries`` the texts of the collections
+    by id; ``sums`` the SHA-256 of each source.
     """
 
     taxonomy: Taxonomy
     train: LabelledQueries
+    validation: LabelledQueries
     test: LabelledQueries
     pool: list[str]
+    queries: dict[str, str]
     sums: dict[str, str]
 
 
 def data_sums(config: Config) -> dict[str, str]:
-    """The SHA-256 of the files that ``[data]`` names and of the collections, by name."""
-    return {
-        f"{PYSERINI.name}-{PYSERINI.version}": QUERIES_SHA256,
-        **{name: file_sha256(config.path(name)) for name in config.section("data")},
-    }
+    """The SHA-256 of the files that ``[data]`` names and of the collections, by name.
+
+    Raises ``DataError`` naming a file that cannot be read.
+    """
+    sums = {f"{PYSERINI.name}-{PYSERINI.version}": QUERIES_SHA256}
+    for name in config.section("data"):
+        try:
+            sums[name] = file_sha256(config.path(name))
+        except OSError as error:
+            raise DataError(f"{config.path(name)}: {error.strerror}") from error
+    if annotated := config.annotation_file():
+        try:
+            sums["annotations"] = file_sha256(annotated)
+        except OSError as error:
+            raise DataError(f"{annotated}: {error.strerror}") from error
+    return sums
 
 
 def load_dataset(config: Config, cache: Path, report: Callable[[str], None]) -> Dataset:
@@ -48,8 +63,13 @@ def load_dataset(config: Config, cache: Path, report: Callable[[str], None]) -> 
     """
     taxonomy = read_taxonomy(config.path("taxonomy"))
     queries = load_queries(cache, report)
-    train = read_labels(config.path("train"), queries, taxonomy)
+    validation = read_labels(config.path("validation"), queries, taxonomy)
+    train = read_labels(config.path("train"), queries, taxonomy).without(validation)
     test = read_labels(config.path("test"), queries, taxonomy)
-    refuse_leakage(train, test)
-    pool = unlabelled_pool(queries, [*train.texts, *test.texts])
-    return Dataset(taxonomy, train, test, pool, data_sums(config))
+    try:
+        refuse_leakage(train, test)
+        refuse_leakage(validation, test)
+    except DataError as error:
+        raise DataError(f"{config.path('test')}: {error}") from error
+    pool = unlabelled_pool(queries, [*train.texts, *validation.texts, *test.texts])
+    return Dataset(taxonomy, train, validation, test, pool, queries, data_sums(config))

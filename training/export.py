@@ -5,28 +5,30 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from topiccore.artifact import build_index
+from topiccore.artifact import Index, build_index
 from training.features import QueryFeatures
 
 
-def fold(
-    coef: NDArray[np.float32], features: QueryFeatures
-) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-    """The ``index`` and ``rows`` of an artifact from weights float32 [labels, columns].
+def fold(coef: NDArray[np.float32], features: QueryFeatures) -> tuple[Index, NDArray[np.float32]]:
+    """The ``index`` and ``rows`` of an artifact from weights float32 [labels, features].
 
-    The word-vector part of a logit is (sum of vectors / sqrt(tokens)) times a matrix, which is
-    the sum over tokens of (vector times matrix) / sqrt(tokens): one scaled row per word.
+    A word's part in a logit is (its own weights + its n-grams times their weights + its vectors
+    times theirs) / sqrt(tokens): one scaled row per word.
     """
-    words, bigrams = len(features.words), len(features.bigrams)
-    weights = coef.T
-    by_vector = features.vectors.rows @ weights[words + bigrams :]
-    # A bigram's bucket can, by a collision of hashes, be a word's with a vector: one row for both.
-    scaled = np.union1d(features.bigrams, features.vectors.buckets)
-    folded = np.zeros((len(scaled), weights.shape[1]), np.float32)
-    folded[np.searchsorted(scaled, features.bigrams)] = weights[words : words + bigrams]
-    folded[np.searchsorted(scaled, features.vectors.buckets)] += by_vector
-    index, plain_rows, scaled_rows = build_index(features.words, scaled)
-    rows = np.zeros((words + len(scaled), weights.shape[1]), np.float32)
-    rows[plain_rows] = weights[:words]
+    weights = np.ascontiguousarray(coef.T)
+    words, bigrams, ngrams, vectors = np.split(
+        weights,
+        np.cumsum([len(features.words), len(features.bigrams), features.table.ngrams.shape[1]]),
+    )
+    table = features.table
+    buckets = np.union1d(np.union1d(features.words, features.bigrams), table.buckets)
+    folded = np.zeros((len(buckets), weights.shape[1]), np.float32)
+    known = table.ngrams @ ngrams
+    known += table.vectors @ vectors
+    folded[np.searchsorted(buckets, table.buckets)] = known
+    folded[np.searchsorted(buckets, features.words)] += words
+    folded[np.searchsorted(buckets, features.bigrams)] += bigrams
+    index, _, scaled_rows = build_index(np.array([], np.uint32), buckets)
+    rows = np.zeros_like(folded)
     rows[scaled_rows] = folded
     return index, rows

@@ -1,9 +1,8 @@
-"""From query texts to the matrix the student learns from, by the kernel's own tokenizer and hash.
+"""From query texts to the matrices the student learns from, by the kernel's tokenizer and hash.
 
-Columns: one per kept word bucket, one per kept bigram bucket, one per word-vector dimension.
-Values: a word counts 1 (times how often it occurs); bigrams and word vectors count
-1/sqrt(tokens of the query), so the vector part is sum of vectors / sqrt(tokens).  On
-cross-validation this is better than the mean of the vectors and than one value for all.
+Sparse columns: one per kept word bucket, one per kept bigram bucket, one per character n-gram;
+dense columns: the word-vector dimensions.  Every word and bigram of a query counts
+1/sqrt(tokens of the query), and what is known of a word (its n-grams and vectors) counts with it.
 """
 
 from __future__ import annotations
@@ -16,32 +15,42 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from topiccore import _scoring
-from training.vectors import WordVectors
+from training.word_table import WordTable
 
 
 @dataclass(frozen=True)
 class QueryFeatures:
-    """The columns: sorted ``words`` and ``bigrams`` (uint32 buckets), then vector dimensions."""
+    """The columns: sorted ``words`` and ``bigrams`` (uint32 buckets), then those of ``table``."""
 
     words: NDArray[np.uint32]
     bigrams: NDArray[np.uint32]
-    vectors: WordVectors
+    table: WordTable
+
+    @property
+    def sparse_columns(self) -> int:
+        """Words, bigrams and n-grams."""
+        return len(self.words) + len(self.bigrams) + int(self.table.ngrams.shape[1])
 
     @property
     def dimensions(self) -> int:
-        """The word-vector dimensions: the last columns, which are dense."""
-        return int(self.vectors.rows.shape[1])
+        """The dense columns."""
+        return int(self.table.vectors.shape[1])
 
-    def transform(self, texts: Sequence[str]) -> sp.csr_matrix:
-        """float32 CSR [texts, words + bigrams + dimensions]."""
+    def transform(self, texts: Sequence[str]) -> tuple[sp.csr_matrix, NDArray[np.float32]]:
+        """Float32 CSR [texts, ``sparse_columns``] and float32 [texts, ``dimensions``]."""
         offsets, found, tokens = _scoring.features(texts)
-        plain = np.ones(len(tokens), dtype=np.float32)
-        scaled = (1.0 / np.sqrt(np.maximum(tokens, 1))).astype(np.float32)
-        words = counts_by_column(offsets, found, self.words, plain)
-        bigrams = counts_by_column(offsets, found, self.bigrams, scaled)
-        counts = counts_by_column(offsets, found, self.vectors.buckets, scaled)
-        vectors = sp.csr_matrix(counts @ self.vectors.rows)
-        return sp.hstack([words, bigrams, vectors], format="csr", dtype=np.float32)
+        value = (1.0 / np.sqrt(np.maximum(tokens, 1))).astype(np.float32)
+        known = counts_by_column(offsets, found, self.table.buckets, value)
+        sparse = sp.hstack(
+            [
+                counts_by_column(offsets, found, self.words, value),
+                counts_by_column(offsets, found, self.bigrams, value),
+                known @ self.table.ngrams,
+            ],
+            format="csr",
+            dtype=np.float32,
+        )
+        return sparse, np.asarray(known @ self.table.vectors, dtype=np.float32)
 
 
 def choose_buckets(
@@ -53,7 +62,7 @@ def choose_buckets(
     is_word = position < np.repeat(tokens, np.diff(offsets))
     words = _frequent(found[is_word], min_count_words)
     bigrams = _frequent(found[~is_word], min_count_bigrams)
-    # A bucket has one kind of bag-of-words row; where hashes collide, the word stays.
+    # A bucket has one column; where hashes collide, the word stays.
     return words, np.setdiff1d(bigrams, words)
 
 

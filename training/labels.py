@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from topiccore.taxonomy import Taxonomy
 from training.collections import text_sum
 from training.errors import DataError
+from training.tables import read_table
 
 HEADER = ["id", "sha256_8", "count", "labels"]
 NO_LABEL = "-"
+_COUNT = re.compile("[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,17 @@ class LabelledQueries:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def without(self, others: LabelledQueries) -> LabelledQueries:
+        """The queries whose text is not among those of ``others``."""
+        taken = set(others.texts)
+        kept = [row for row, text in enumerate(self.texts) if text not in taken]
+        return LabelledQueries(
+            [self.ids[row] for row in kept],
+            [self.texts[row] for row in kept],
+            self.counts[kept],
+            self.gold[kept],
+        )
+
 
 def read_labels(path: Path, queries: Mapping[str, str], taxonomy: Taxonomy) -> LabelledQueries:
     """Reads a tab-separated labels file and takes the texts from ``queries``, by id.
@@ -47,10 +60,7 @@ def read_labels(path: Path, queries: Mapping[str, str], taxonomy: Taxonomy) -> L
     counts: list[int] = []
     codes: list[list[str]] = []
     seen: dict[str, int] = {}
-    for number, row in _rows(path):
-        if len(row) != len(HEADER):
-            raise DataError(f"{path}:{number}: {len(row)} columns, expected {len(HEADER)}")
-        identity, checksum, count, labels = row
+    for number, (identity, checksum, count, labels) in read_table(path, HEADER):
         if identity in seen:
             raise DataError(f"{path}:{number}: id {identity} stands in line {seen[identity]} too")
         seen[identity] = number
@@ -61,26 +71,15 @@ def read_labels(path: Path, queries: Mapping[str, str], taxonomy: Taxonomy) -> L
                 f"{path}:{number}: id {identity} has checksum {checksum}, the collection's text "
                 f"has {text_sum(queries[identity])}"
             )
-        if not count.isdecimal() or int(count) < 1:
-            raise DataError(f"{path}:{number}: count {count!r} is not a number above 0")
+        if not _COUNT.fullmatch(count):
+            raise DataError(f"{path}:{number}: count {count!r} is not a number from 1 to 999999999")
         ids.append(identity)
         texts.append(queries[identity])
         counts.append(int(count))
         codes.append(_codes(labels, taxonomy, f"{path}:{number}"))
     if not ids:
         raise DataError(f"{path}: no labelled query")
-    return LabelledQueries(ids, texts, np.array(counts), gold_sets(codes, taxonomy))
-
-
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: {error}") from error
-    if not rows or rows[0] != HEADER:
-        raise DataError(f"{path}:1: the header is not {' '.join(HEADER)}")
-    return list(enumerate(rows[1:], start=2))
+    return LabelledQueries(ids, texts, np.array(counts, np.int64), gold_sets(codes, taxonomy))
 
 
 def _codes(labels: str, taxonomy: Taxonomy, place: str) -> list[str]:
@@ -110,7 +109,7 @@ def gold_sets(codes: list[list[str]], taxonomy: Taxonomy) -> NDArray[np.bool_]:
 
 
 def refuse_leakage(train: LabelledQueries, test: LabelledQueries) -> None:
-    """Raises ``DataError`` when a text is in both sets."""
+    """Raises ``DataError`` naming both queries when a text is in both sets."""
     train_ids = dict(zip(train.texts, train.ids, strict=True))
     for text, identity in zip(test.texts, test.ids, strict=True):
         if text in train_ids:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from topiccore.reference import SCHEME
 from training.dataset import data_sums
@@ -59,9 +60,15 @@ def _key(run: Run, stage: Stage) -> str:
         _sources(),
         run.config.seed,
         data_sums(run.config),
-        [run.config.section(section) for section in stage.sections if section != "data"],
+        [_settings(run, name) for name in stage.settings if name != "data"],
         [_key(run, other) for other in stages_before(stage)],
     )
+
+
+def _settings(run: Run, name: str) -> Any:
+    section, _, setting = name.partition(".")
+    values = run.config.section(section)
+    return values[setting] if setting else values
 
 
 @cache

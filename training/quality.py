@@ -26,8 +26,9 @@ def measure(model: TopicModel, queries: LabelledQueries) -> dict[str, Any]:
     emitted = np.zeros(queries.gold.shape, dtype=bool)
     for row, answer in enumerate(model.score_batch(queries.texts)):
         emitted[row, [taxonomy.index_of(label.code) for label in answer]] = True
-    calibration = Calibration(model.artifact.slopes, model.artifact.intercepts)
-    scores = calibration.scores(model.logits(queries.texts))
+    artifact = model.artifact
+    calibration = Calibration(artifact.slopes, artifact.intercepts, artifact.context)
+    scores = calibration.scores(model.logits(queries.texts), taxonomy)
     raised = topic_scores(scores, taxonomy)
     figures: dict[str, Any] = {
         "queries": len(queries),

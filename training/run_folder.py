@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +27,17 @@ class RunFolder:
     def save_arrays(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Writes ``name.npz``."""
         with replacing(self.path / f"{name}.npz") as partial, partial.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
+            np.savez(stream, **cast("dict[str, Any]", arrays))
 
     def load_arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Reads ``name.npz``; raises ``TrainingError`` that names the file."""
         file = self.path / f"{name}.npz"
         try:
-            with np.load(file, allow_pickle=False) as stored:
+            # Opened here, because np.load leaves a damaged file open.
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return dict(stored)
-        except (OSError, ValueError, EOFError) as error:
-            raise TrainingError(f"{file}: {error}") from error
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise _unreadable(file, error) from error
 
     def save_json(self, name: str, content: Any) -> None:
         """Writes ``name.json``."""
@@ -47,7 +50,7 @@ class RunFolder:
         try:
             return json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise TrainingError(f"{file}: {error}") from error
+            raise _unreadable(file, error) from error
 
     def key_of(self, stage: str) -> str | None:
         """The key a stage was finished with, ``None`` when it is not finished."""
@@ -77,6 +80,11 @@ class RunFolder:
     def _write_keys(self, keys: dict[str, str]) -> None:
         with replacing(self.path / KEYS_FILE) as partial:
             partial.write_text(json.dumps(keys, indent=1) + "\n", encoding="utf-8")
+
+
+def _unreadable(file: Path, error: Exception) -> TrainingError:
+    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    return TrainingError(f"{file}: {reason}; run 'topiccore train --again' to make it anew")
 
 
 def key_from(*parts: Any) -> str:

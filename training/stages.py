@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, cpu_count, delayed
-from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
 
 import topiccore
-from topiccore.artifact import Artifact, save
+from topiccore.artifact import Artifact, Index, save
+from topiccore.compaction import compact
 from training.calibration import calibrate
 from training.config import Config
 from training.dataset import Dataset, load_dataset
+from training.examples import Examples, annotated_examples, labelled_examples
 from training.export import fold
 from training.features import QueryFeatures, choose_buckets
+from training.glove import load_glove
 from training.quality import measure, quality_table
 from training.run_folder import RunFolder
 from training.student import MultiLabelLogisticRegression
 from training.thresholds import choose_thresholds
-from training.vectors import WordVectors, train_vectors
+from training.vectors import train_vectors
+from training.word_table import choose_vocabulary, count_words, make_word_table
 
 ARTIFACT = "artifact"
 
@@ -55,14 +55,37 @@ class Run:
     @cached_property
     def features(self) -> QueryFeatures:
         """The student's columns, from the training queries and the word vectors of this run."""
+        settings, words = self.config.student, self.config.words
         vectors = self.folder.load_arrays("vectors")
-        student = self.config.student
-        words, bigrams = choose_buckets(
-            self.data.train.texts, student.min_count_words, student.min_count_bigrams
+        own = [str(word) for word in vectors["words"].tolist()]
+        glove, glove_rows = load_glove(self.cache, self.report)
+        counted = count_words(self.data.train.texts)
+        vocabulary = choose_vocabulary(
+            [*counted, *count_words(self.examples.texts), *count_words(self.data.pool)],
+            glove[: words.glove_words],
         )
-        return QueryFeatures(words, bigrams, WordVectors(vectors["buckets"], vectors["rows"]))
+        table = make_word_table(
+            vocabulary,
+            counted,
+            (words.ngram_shortest, words.ngram_longest),
+            words.ngram_min_count,
+            [(own, vectors["rows"]), (glove, glove_rows)],
+            words.vector_length,
+        )
+        kept = choose_buckets(
+            self.examples.texts, settings.min_count_words, settings.min_count_bigrams
+        )
+        return QueryFeatures(*kept, table)
 
-    def estimator(self, report: Callable[[str], None] | None = None) -> Any:
+    @cached_property
+    def examples(self) -> Examples:
+        """What the student learns from."""
+        file = self.config.annotation_file()
+        if file is None:
+            return labelled_examples(self.data)
+        return annotated_examples(self.data, file, self.config.annotations, self.cache, self.report)
+
+    def estimator(self) -> MultiLabelLogisticRegression:
         """A student that has not learned yet."""
         settings = self.config.student
         return MultiLabelLogisticRegression(
@@ -74,7 +97,7 @@ class Run:
             l2=settings.l2,
             smoothing=settings.smoothing,
             seed=self.config.seed,
-            report=report,
+            report=lambda line: self.report(f"student: {line}"),
         )
 
 
@@ -90,102 +113,109 @@ def collections(run: Run) -> None:
 def vectors(run: Run) -> None:
     """Word vectors from the pool and the training queries -> ``vectors.npz``."""
     texts = run.data.pool + run.data.train.texts
-    found = train_vectors(texts, run.config.vectors, run.config.seed, run.report)
-    run.folder.save_arrays("vectors", {"buckets": found.buckets, "rows": found.rows})
+    words, rows = train_vectors(texts, run.config.vectors, run.config.seed, run.report)
+    run.folder.save_arrays("vectors", {"words": np.array(words), "rows": rows})
 
 
 def student(run: Run) -> None:
-    """The student from all training queries -> ``student.npz``."""
-    train = run.data.train
-    estimator = run.estimator(lambda line: run.report(f"student: {line}"))
-    # One thread: the order of sums, and with it the artifact's id, must not hang on the machine.
-    with threadpool_limits(1):
-        estimator.fit(run.features.transform(train.texts), train.gold)
-    run.folder.save_arrays("student", {"coef": estimator.coef_, "intercept": estimator.intercept_})
-
-
-def folds(run: Run) -> None:
-    """Out-of-fold logits of the training queries -> ``folds.npz``."""
-    train = run.data.train
-    matrix = run.features.transform(train.texts)
-    count = run.config.thresholds.folds
-    fold_of = np.random.default_rng(run.config.seed).permutation(len(train)) % count
-    logits = np.zeros(train.gold.shape, np.float32)
-    parts = Parallel(n_jobs=min(count, cpu_count()), return_as="generator")(
-        delayed(_fold_logits)(run.estimator(), matrix, train.gold, fold_of == number)
-        for number in range(count)
+    """The student, folded into rows of label weights -> ``student.npz``."""
+    examples, features = run.examples, run.features
+    run.report(
+        f"student: {len(examples)} examples, {len(features.table.words)} words, "
+        f"{len(features.bigrams)} bigrams, {features.table.ngrams.shape[1]} n-grams, "
+        f"{features.dimensions} vector dimensions"
     )
-    for number, part in enumerate(parts):
-        logits[fold_of == number] = part
-        run.report(f"out-of-fold scores: {number + 1}/{count}")
-    run.folder.save_arrays("folds", {"logits": logits})
-
-
-def _fold_logits(
-    estimator: Any, matrix: csr_matrix, gold: NDArray[np.bool_], held_out: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    with threadpool_limits(1):
-        estimator.fit(matrix[~held_out], gold[~held_out])
-        logits: NDArray[np.float32] = estimator.decision_function(matrix[held_out])
-    return logits
+    estimator = run.estimator()
+    estimator.fit_stream(
+        examples.chunks(features, run.config.seed),
+        len(examples),
+        examples.occurrences(features),
+        examples.prior(),
+    )
+    index, rows = fold(estimator.coef_, features)
+    run.folder.save_arrays(
+        "student",
+        {
+            "groups": index.groups,
+            "keys": index.keys,
+            "entries": index.entries,
+            "rows": rows,
+            "bias": estimator.intercept_,
+        },
+    )
 
 
 def thresholds(run: Run) -> None:
-    """Calibration and thresholds from the out-of-fold logits -> ``thresholds.npz``."""
-    train = run.data.train
-    logits = run.folder.load_arrays("folds")["logits"]
-    calibration = calibrate(logits, train.gold)
+    """Calibration and thresholds from the validation queries -> ``thresholds.npz``."""
+    data = run.data
+    logits = topiccore.TopicModel(_artifact(run)).logits(data.validation.texts)
+    calibration = calibrate(logits, data.validation.gold, data.taxonomy)
+    support = data.train.gold.sum(axis=0)
     chosen = choose_thresholds(
-        logits, train.gold, calibration, run.data.taxonomy, run.config.thresholds, run.config.seed
+        logits,
+        data.validation.gold,
+        support,
+        calibration,
+        data.taxonomy,
+        run.config.thresholds,
+        run.config.seed,
     )
     emitted = int(np.isfinite(chosen.logits).sum())
-    cuts = ", ".join(f"{level} from a score of {cut:.2f}" for level, cut in chosen.cuts.items())
+    cuts = ", ".join(
+        f"{level} from a score of {cut:.2f}"
+        if np.isfinite(cut)
+        else f"no {level}, as no cut is shown to keep the precision"
+        for level, cut in chosen.cuts.items()
+    )
     run.report(f"thresholds: {cuts}; {emitted} of {len(chosen.logits)} labels can be emitted")
     run.folder.save_arrays(
         "thresholds",
         {
             "thresholds": chosen.logits,
-            "support": chosen.support,
             "slopes": calibration.slopes,
             "intercepts": calibration.intercepts,
+            "context": calibration.weights,
         },
     )
 
 
+def _artifact(run: Run, chosen: dict[str, Any] | None = None, **described: Any) -> Artifact:
+    # Before thresholds are chosen, nothing is emitted and scores are uncalibrated.
+    stored: dict[str, Any] = run.folder.load_arrays("student")
+    labels = len(run.data.taxonomy)
+    chosen = chosen or {
+        "thresholds": np.full(labels, np.inf, np.float32),
+        "slopes": np.ones(labels, np.float32),
+        "intercepts": np.zeros(labels, np.float32),
+    }
+    index = Index(*(stored.pop(name) for name in ("groups", "keys", "entries")))
+    return Artifact(taxonomy=run.data.taxonomy, index=index, **stored, **chosen, **described)
+
+
 def export(run: Run) -> None:
-    """Folds all of it into the artifact, measures it on the test queries, saves it."""
-    stored, chosen = run.folder.load_arrays("student"), run.folder.load_arrays("thresholds")
-    index, rows = fold(stored["coef"], run.features)
-    artifact = Artifact(
-        taxonomy=run.data.taxonomy,
-        index=index,
-        rows=rows,
-        bias=stored["intercept"],
-        thresholds=chosen["thresholds"],
-        slopes=chosen["slopes"],
-        intercepts=chosen["intercepts"],
-    )
-    figures = measure(topiccore.TopicModel(artifact), run.data.test)
-    described = Artifact(
-        **{name: getattr(artifact, name) for name in artifact.__dataclass_fields__}
-        | {
-            "training": {
-                "seed": run.config.seed,
-                "settings": {
-                    name: run.config.section(name) for name in ("vectors", "student", "thresholds")
-                },
-                "quality": figures,
-                "labels_never_emitted": [
-                    label.code
-                    for label, value in zip(
-                        run.data.taxonomy, chosen["thresholds"].tolist(), strict=True
-                    )
-                    if value == float("inf")
-                ],
-            },
-            "data": {"sha256": run.data.sums, "training_queries": len(run.data.train)},
-        }
-    )
+    """The artifact, measured on the test queries -> ``artifact/``."""
+    chosen = run.folder.load_arrays("thresholds")
+    never = [
+        label.code
+        for label, value in zip(run.data.taxonomy, chosen["thresholds"].tolist(), strict=True)
+        if value == float("inf")
+    ]
+    training = {
+        "seed": run.config.seed,
+        "settings": {
+            name: run.config.section(name)
+            for name in ("vectors", "words", "annotations", "student", "thresholds")
+        },
+        "quality": measure(topiccore.TopicModel(compact(_artifact(run, chosen))), run.data.test),
+        "labels_never_emitted": never,
+    }
+    data = {
+        "sha256": run.data.sums,
+        "labelled_queries": len(run.data.train),
+        "validation_queries": len(run.data.validation),
+        "examples": len(run.examples),
+    }
+    described = compact(_artifact(run, chosen, training=training, data=data))
     identity = save(described, run.folder.path / ARTIFACT, overwrite=True)
     run.report(f"artifact {identity[:12]} in {run.folder.path / ARTIFACT}")
 
@@ -200,10 +230,10 @@ def evaluate(run: Run) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A function, the sections of the settings it hangs on and the stages it reads from."""
+    """A function, the settings (or sections) it hangs on and the stages it reads from."""
 
     run: Callable[[Run], None]
-    sections: tuple[str, ...]
+    settings: tuple[str, ...]
     after: tuple[str, ...]
     files: tuple[str, ...]
 
@@ -221,9 +251,8 @@ class Stage:
 STAGES = (
     Stage(collections, ("data",), (), ()),
     Stage(vectors, ("vectors",), ("collections",), ("vectors.npz",)),
-    Stage(student, ("student",), ("vectors",), ("student.npz",)),
-    Stage(folds, ("student", "thresholds"), ("vectors",), ("folds.npz",)),
-    Stage(thresholds, ("thresholds",), ("folds",), ("thresholds.npz",)),
+    Stage(student, ("words", "annotations", "student"), ("vectors",), ("student.npz",)),
+    Stage(thresholds, ("thresholds",), ("student",), ("thresholds.npz",)),
     Stage(export, (), ("student", "thresholds"), (f"{ARTIFACT}/manifest.json",)),
     Stage(evaluate, (), ("export",), ("evaluation.json",)),
 )

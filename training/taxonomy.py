@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from topiccore.taxonomy import Taxonomy, TaxonomyLabel
 from training.errors import DataError
+from training.tables import read_table
 
 HEADER = ["code", "topic", "subtopic", "scope"]
 
@@ -17,19 +17,9 @@ def read_taxonomy(path: Path) -> Taxonomy:
     A row without a subtopic is a topic; the rows of its subtopics carry its name and follow it.
     Raises ``DataError`` that names the line.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: {error}") from error
-    if not rows or rows[0] != HEADER:
-        raise DataError(f"{path}:1: the header is not {' '.join(HEADER)}")
     labels = []
     topic_codes: dict[str, str] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(HEADER):
-            raise DataError(f"{path}:{number}: {len(row)} columns, expected {len(HEADER)}")
-        code, topic, subtopic, scope = row
+    for number, (code, topic, subtopic, scope) in read_table(path, HEADER):
         if not code or not topic:
             raise DataError(f"{path}:{number}: empty code or topic")
         if not subtopic:

@@ -3,10 +3,11 @@
 Calibrated scores make labels comparable, so each level of the taxonomy (topics, subtopics) needs
 one cut on the scores; the calibration turns it into one logit threshold per label.  The cuts are
 the lowest ones whose precision is shown, at the set confidence, to reach the target: candidates
-are tested from the strictest on and the first failure ends the search, which keeps the error of
-the whole search at that of one test (fixed-sequence testing in Learn then Test, Angelopoulos et
-al. 2021, arXiv:2110.01052).  Each test is the betting bound of Waudby-Smith and Ramdas 2020
-(arXiv:2010.09686) on whole queries, because labels of one query are not independent.
+are tested from the strictest one with enough emissions on, and the first failure ends the search,
+which keeps the error of the whole search at that of one test (fixed-sequence testing in Learn then
+Test, Angelopoulos et al. 2021, arXiv:2110.01052).  Each test is the betting bound of Waudby-Smith
+and Ramdas 2020 (arXiv:2010.09686) on whole queries, because labels of one query are not
+independent.
 """
 
 from __future__ import annotations
@@ -32,28 +33,31 @@ LABELS_PER_QUERY = 4
 class Thresholds:
     """``logits`` is float32 [labels], +inf for a label that is never emitted.
 
-    ``cuts`` has the score that each level's labels must reach (``inf``: none reaches the target);
-    ``support`` is int64 [labels], how many chosen queries emit each label by its own threshold.
+    ``cuts`` has the score that each level's labels must reach (``inf``: none reaches the target).
     """
 
     logits: NDArray[np.float32]
     cuts: dict[str, float]
-    support: NDArray[np.int64]
 
 
 def choose_thresholds(
     logits: NDArray[np.floating[Any]],
     gold: NDArray[np.bool_],
+    support: NDArray[np.integer[Any]],
     calibration: Calibration,
     taxonomy: Taxonomy,
     config: ThresholdsConfig,
     seed: int,
 ) -> Thresholds:
-    """Thresholds from out-of-fold logits and gold sets, both [queries, labels]."""
-    scores = calibration.scores(logits)
+    """Thresholds from logits and gold sets of queries not learned from, both [queries, labels].
+
+    ``support`` [labels] is how many training queries have each label: the evidence its weights
+    stand on.
+    """
+    scores = calibration.scores(logits, taxonomy)
     topics = taxonomy.parents < 0
     values = np.full(len(taxonomy), np.inf)
-    support = np.zeros(len(taxonomy), np.int64)
+    known = support >= config.min_support
     cuts: dict[str, float] = {}
     emitted = np.zeros(scores.shape, dtype=bool)
     order = np.random.default_rng(seed).permutation(len(scores))
@@ -62,42 +66,48 @@ def choose_thresholds(
         if not chosen.any():
             continue
         brought = with_topics(emitted, taxonomy)
-        cut = _lowest_cut(scores, gold, brought, chosen, config, order)
+        cut = _lowest_cut(scores, gold, brought, chosen & known, chosen, config, order)
         cuts[level] = cut
         if not np.isfinite(cut):
             continue
-        reached = (scores >= cut) & chosen
-        support += reached.sum(axis=0)
-        kept = chosen & (reached.sum(axis=0) >= config.min_emitted)
+        kept = chosen & known
         values[kept] = calibration.logit_at(cut)[kept]
-        emitted |= reached & kept
-    return Thresholds(values.astype(np.float32), cuts, support)
+        emitted |= (scores >= cut) & kept
+    return Thresholds(values.astype(np.float32), cuts)
 
 
 def _lowest_cut(
     scores: NDArray[np.floating[Any]],
     gold: NDArray[np.bool_],
     brought: NDArray[np.bool_],
-    chosen: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
+    level: NDArray[np.bool_],
     config: ThresholdsConfig,
     order: NDArray[np.int64],
 ) -> float:
-    level_scores, level_gold, level_brought = scores[:, chosen], gold[:, chosen], brought[:, chosen]
+    # ``kept`` labels of the ``level`` may be emitted by their score, all of it may be brought.
+    level_scores = np.where(kept, scores, -1)[:, level]
+    level_gold, level_brought = gold[:, level], brought[:, level]
     best = float("inf")
     for cut in CANDIDATES:
-        reached = level_scores >= cut
-        # A label with too little evidence at this cut would not be emitted at all.
-        reached &= reached.sum(axis=0) >= config.min_emitted
-        reached |= level_brought
+        reached = (level_scores >= cut) | level_brought
         wrong = (reached & ~level_gold).sum(axis=1)
         size = reached.sum(axis=1)
-        # Too few emissions say nothing either way; the search goes on below them.
-        if size.sum() < config.min_emitted:
+        # Too few emissions say nothing either way; the search begins below them.
+        wrong, size = wrong[order], size[order]
+        if not _tells(size, config):
             continue
-        if not is_precise(wrong[order], size[order], config.precision, config.confidence):
+        if not is_precise(wrong, size, config.precision, config.confidence):
             break
         best = float(cut)
     return best
+
+
+def _tells(size: NDArray[np.integer[Any]], config: ThresholdsConfig) -> bool:
+    # Whether half of the wrong labels allowed, evenly spread, would be shown to be few enough.
+    # This asks for the sizes alone, so where the search begins does not hang on what is right.
+    half = np.floor(np.cumsum(size) * (1 - config.precision) / 2).astype(np.int64)
+    return is_precise(np.diff(half, prepend=0), size, config.precision, config.confidence)
 
 
 def is_precise(
@@ -111,9 +121,12 @@ def is_precise(
     ``wrong`` and ``size`` are how many labels of each query are wrong and emitted.  The queries
     are independent draws, in an order that does not depend on them.
     """
+    error = 1 - precision
+    # The bettor may have won early and lost again since: what is shown must hold here too.
+    if wrong.sum() > error * size.sum():
+        return False
     size = np.minimum(size, LABELS_PER_QUERY)
     wrong = np.minimum(wrong, size)
-    error = 1 - precision
     # In [0, 1], with a mean of at most ``error`` just when wrong / size is at most ``error``.
     values = (wrong - error * size) / LABELS_PER_QUERY + error
     return _betting_p_value(values, error) <= 1 - confidence

@@ -1,10 +1,9 @@
-"""Word vectors: gensim Word2Vec on the queries, each vector scaled to one length."""
+"""Word vectors: gensim Word2Vec on the queries."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from gensim.models import Word2Vec
@@ -13,14 +12,7 @@ from numpy.typing import NDArray
 
 from topiccore import _scoring
 from training.config import VectorsConfig
-
-
-@dataclass(frozen=True)
-class WordVectors:
-    """``rows`` is float32 [words, dimensions]; ``buckets`` their sorted buckets, uint32 [words]."""
-
-    buckets: NDArray[np.uint32]
-    rows: NDArray[np.float32]
+from training.errors import ConfigError
 
 
 class _Progress(CallbackAny2Vec):  # type: ignore[misc]
@@ -36,15 +28,16 @@ class _Progress(CallbackAny2Vec):  # type: ignore[misc]
 
 def train_vectors(
     texts: Sequence[str], config: VectorsConfig, seed: int, report: Callable[[str], None]
-) -> WordVectors:
+) -> tuple[list[str], NDArray[np.float32]]:
     """Skip-gram with negative sampling (Mikolov et al. 2013, arXiv:1310.4546), on one thread.
 
-    One thread, because gensim's result is only then fixed by the seed.
+    Returns the words, most frequent first, and their vectors, float32 [words, dimensions].  One
+    thread, because gensim's result is only then fixed by the seed.  Raises ``ConfigError`` when no
+    word occurs ``min_count`` times.
     """
     logging.getLogger("gensim").setLevel(logging.ERROR)
     sentences = [_scoring.tokenize(text)[0] for text in texts]
     model = Word2Vec(
-        sentences,
         vector_size=config.dimensions,
         window=config.window,
         epochs=config.epochs,
@@ -53,10 +46,17 @@ def train_vectors(
         sg=1,
         workers=1,
         seed=seed,
+    )
+    model.build_vocab(sentences)
+    if not len(model.wv):
+        raise ConfigError(
+            f"vectors.min_count is {config.min_count}, but no word of the "
+            f"{len(texts)} texts occurs so often"
+        )
+    model.train(
+        sentences,
+        total_examples=model.corpus_count,
+        epochs=config.epochs,
         callbacks=[_Progress(report, config.epochs)],
     )
-    rows = np.asarray(model.wv.vectors, dtype=np.float32)
-    rows *= config.scale / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    # Two words in one bucket are rare (32 bits); the more frequent one, which is first, stays.
-    buckets, first = np.unique(_scoring.hash_tokens(model.wv.index_to_key), return_index=True)
-    return WordVectors(buckets, rows[first])
+    return list(model.wv.index_to_key), np.asarray(model.wv.vectors, dtype=np.float32)

@@ -1,0 +1,138 @@
+"""Calibration: it finds slopes it should find, keeps rare labels near the rest, and measures."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from training.calibration import Calibration, calibrate, calibration_error
+from training.student import sigmoid
+
+
+def simulated(slopes, intercepts, queries, seed, spread=2.0):
+    """(logits, gold) of labels whose true score is sigmoid(slope * logit + intercept)."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(-1, spread, (queries, len(slopes)))
+    scores = sigmoid(logits * slopes + intercepts)
+    return logits.astype(np.float32), rng.random(scores.shape) < scores
+
+
+def test_known_slopes_and_intercepts_are_found():
+    slopes = np.array([0.4, 0.8, 1.0, 1.5, 2.5])
+    intercepts = np.array([-1.0, 0.0, 0.5, -0.5, 1.0])
+    found = calibrate(*simulated(slopes, intercepts, 60_000, 3), prior=1e-3)
+    assert found.slopes.dtype == found.intercepts.dtype == np.float32
+    assert found.slopes == pytest.approx(slopes, rel=0.05)
+    assert found.intercepts == pytest.approx(intercepts, abs=0.06)
+
+
+def test_it_is_the_optimum_of_the_penalised_likelihood():
+    logits, gold = simulated(np.array([0.7, 1.4]), np.array([0.3, -0.6]), 3000, 5)
+    prior = 20.0
+
+    def fit(values, right, center, strength):
+        def loss(parameters):
+            z = parameters[0] * values.astype(float) + parameters[1]
+            return (np.logaddexp(0, z) - right * z).sum() + strength / 2 * (
+                (parameters - center) ** 2
+            ).sum()
+
+        return minimize(loss, center, tol=1e-10).x
+
+    center = fit(logits.ravel(), gold.ravel(), np.array([1.0, 0.0]), 0.01)
+    found = calibrate(logits, gold, prior)
+    for label in range(2):
+        expected = fit(logits[:, label], gold[:, label], center, prior)
+        assert [found.slopes[label], found.intercepts[label]] == pytest.approx(expected, abs=2e-3)
+
+
+def test_rare_labels_have_what_labels_have_in_general():
+    slopes = np.full(20, 0.6)
+    logits, gold = simulated(slopes, np.full(20, 0.2), 20_000, 7)
+    # A label that comes near only three times, and is wrong then.
+    rare = np.full((len(logits), 1), -30, np.float32)
+    rare[:3] = 1.0
+    with_rare = np.append(logits, rare, axis=1), np.append(gold, rare > 2, axis=1)
+    found = calibrate(*with_rare)
+    general = calibrate(logits, gold, prior=1e9)
+    assert general.slopes == pytest.approx(0.6, rel=0.03)
+    assert np.ptp(general.slopes) < 1e-3
+    assert found.slopes[-1] == pytest.approx(general.slopes[0], abs=0.05)
+    assert found.intercepts[-1] == pytest.approx(general.intercepts[0], abs=0.05)
+    # Without the pull of the others three wrong labels say a lot.
+    assert calibrate(*with_rare, prior=0.01).scores(np.ones((1, 21)))[0, -1] < 0.1
+
+
+@pytest.mark.parametrize("queries", [30, 300, 3000])
+def test_the_less_evidence_the_nearer_to_the_rest(queries):
+    logits, gold = simulated(np.array([0.5] * 9 + [2.0]), np.zeros(10), 20_000, 11)
+    alone = np.zeros(len(logits), bool)
+    alone[:queries] = True
+    # Outside the first queries the odd label says nothing: logit so low that it is never right.
+    logits[~alone, 9], gold[~alone, 9] = -40, False
+    strong = calibrate(logits, gold, prior=1e-3).slopes[9]
+    pulled = calibrate(logits, gold, prior=100).slopes[9]
+    held = calibrate(logits, gold, prior=1e6).slopes[9]
+    rest = calibrate(logits, gold, prior=100).slopes[:9].mean()
+    assert abs(held - rest) < 0.1
+    assert rest - 0.1 < held <= pulled + 0.05
+    assert pulled < strong + 0.05
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_labels_that_are_always_or_never_right_have_finite_values(right):
+    logits = np.random.default_rng(1).normal(0, 3, (500, 3)).astype(np.float32)
+    found = calibrate(logits, np.full(logits.shape, right))
+    assert np.isfinite(found.slopes).all()
+    assert np.isfinite(found.intercepts).all()
+    assert (found.slopes > 0).all()
+
+
+def test_slopes_stay_above_0_where_logits_mislead():
+    logits, gold = simulated(np.full(3, -2.0), np.zeros(3), 5000, 13)
+    assert (calibrate(logits, gold).slopes > 0).all()
+
+
+def test_huge_logits_do_no_harm():
+    logits, gold = simulated(np.ones(3), np.zeros(3), 2000, 17)
+    logits[0] = 1e6
+    logits[1] = -1e6
+    found = calibrate(logits, gold)
+    assert np.isfinite(found.slopes).all()
+    assert np.isfinite(found.scores(logits)).all()
+
+
+def test_scores_and_logits_at_a_score_are_inverse():
+    calibration = Calibration(np.array([0.5, 2.0], np.float32), np.array([1.0, -3.0], np.float32))
+    for score in (0.01, 0.2, 0.5, 0.9, 0.99):
+        logits = calibration.logit_at(score)
+        assert calibration.scores(logits[None])[0] == pytest.approx([score, score], rel=1e-9)
+    assert calibration.logit_at(0.5) == pytest.approx([-2.0, 1.5])
+    assert calibration.scores(np.array([[-2.0, 1.5]])).shape == (1, 2)
+
+
+# --- expected calibration error ----------------------------------------------------------------
+
+
+def test_error_of_true_scores_is_near_0_and_of_shifted_ones_is_the_shift():
+    rng = np.random.default_rng(19)
+    truth = rng.uniform(0.3, 0.7, (40_000, 2))
+    gold = rng.random(truth.shape) < truth
+    assert calibration_error(truth, gold) < 0.01
+    assert calibration_error(truth + 0.2, gold) == pytest.approx(0.2, abs=0.01)
+
+
+def test_error_by_hand():
+    scores = np.array([[0.6, 0.2], [0.8, 0.4]])
+    gold = np.array([[False, False], [True, True]])
+    # One bin: mean score 0.5, half are right.  Four bins: each pair by itself.
+    assert calibration_error(scores, gold, bins=1) == pytest.approx(0)
+    assert calibration_error(scores, gold, bins=4) == pytest.approx((0.2 + 0.6 + 0.6 + 0.2) / 4)
+    assert calibration_error(scores, gold, bins=2) == pytest.approx((0.2 + 0.2) / 2)
+    assert calibration_error(scores, gold, bins=99) == calibration_error(scores, gold, bins=4)
+
+
+def test_low_scores_do_not_hide_the_error():
+    scores = np.concatenate([np.full(10_000, 0.001), np.full(10, 0.9)])[:, None]
+    gold = np.zeros(scores.shape, dtype=bool)
+    assert calibration_error(scores, gold) == pytest.approx(0.9)
+    assert calibration_error(scores[:10_000], gold[:10_000]) == 0

@@ -1,0 +1,397 @@
+"""Runs on real queries: one seed one artifact, each stage alone, nothing stale, nothing twice."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training_support import DATA, open_run, quiet, trained, write_config
+
+import topiccore
+from topiccore import ArtifactError
+from training.config import DEFAULT, read_config
+from training.dataset import data_sums
+from training.errors import DataError, TrainingError
+from training.pipeline import is_current, run_all, run_one
+from training.quality import measure, quality_table
+from training.stages import STAGES
+
+NAMES = ["collections", "vectors", "student", "folds", "thresholds", "export", "evaluate"]
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """The run that the tests share: (folder, configuration)."""
+    folder, config, _ = trained(tmp_path_factory)
+    return folder, config
+
+
+@pytest.fixture
+def copied(first, tmp_path):
+    """A copy of that run to change: (folder, configuration)."""
+    folder, config = first
+    shutil.copytree(folder, tmp_path / "run")
+    (tmp_path / "labels-train.tsv").symlink_to(config.parent / "labels-train.tsv")
+    shutil.copy(config, tmp_path / "config.toml")
+    return tmp_path / "run", tmp_path / "config.toml"
+
+
+def identity(folder: Path) -> str:
+    return json.loads((folder / "artifact" / "manifest.json").read_text(encoding="utf-8"))["id"]
+
+
+def ran(lines: list[str]) -> list[str]:
+    """The stages that ran, by their reports, ``evaluate`` left out as it tells nothing."""
+    skipped = [line.split(":")[0] for line in lines if line.endswith(": up to date")]
+    return [name for name in NAMES[:-1] if name not in skipped]
+
+
+def run_again(folder: Path, config: Path, **options) -> tuple[list[str], list[str]]:
+    """(reported lines, shown tables) of a whole run in that folder."""
+    lines: list[str] = []
+    tables: list[str] = []
+    run_all(open_run(folder, config, lines.append, tables.append), **options)
+    return lines, tables
+
+
+# --- one whole run -----------------------------------------------------------------------------
+
+
+def test_stages_are_the_known_ones():
+    assert [stage.name for stage in STAGES] == NAMES
+    assert all(stage.help.strip() for stage in STAGES)
+
+
+def test_folder_of_a_run(first):
+    folder, _ = first
+    found = sorted(str(file.relative_to(folder)) for file in folder.iterdir())
+    assert found == sorted(
+        [
+            *("artifact", "evaluation.json", "stages.json"),
+            *("folds.npz", "student.npz", "thresholds.npz", "vectors.npz"),
+        ]
+    )
+
+
+def test_the_estimator_has_the_settings(tmp_path, first):
+    run = open_run(first[0], write_config(tmp_path, seed=3, student__l2=0.7))
+    settings = run.config.student
+    found = run.estimator(quiet).get_params()
+    assert found == {
+        **{name: getattr(settings, name) for name in ("epochs", "batch", "l2", "smoothing")},
+        "learning_rate": settings.learning_rate,
+        "dense_learning_rate": settings.vector_learning_rate,
+        "dense_features": run.config.vectors.dimensions,
+        "seed": 3,
+        "report": quiet,
+    }
+
+
+def test_artifact_tells_where_it_comes_from(first):
+    folder, config = first
+    run = open_run(folder, config)
+    model = topiccore.load(folder / "artifact")
+    assert len(model.taxonomy) == 356
+    artifact = model.artifact
+    assert artifact.training["seed"] == read_config(config).seed
+    for section in ("vectors", "student", "thresholds"):
+        assert artifact.training["settings"][section] == read_config(config).section(section)
+    assert artifact.data["sha256"] == data_sums(read_config(config))
+    assert artifact.data["training_queries"] == len(run.data.train) == 12_000
+    never = [
+        label.code
+        for label, value in zip(model.taxonomy, artifact.thresholds, strict=True)
+        if value == np.inf
+    ]
+    assert artifact.training["labels_never_emitted"] == never
+    assert 0 < len(never) < 356
+    assert artifact.training["quality"] == measure(model, run.data.test)
+
+
+def test_evaluation_is_of_the_artifact(first):
+    folder, _ = first
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    assert evaluation.pop("model") == identity(folder)
+    assert evaluation == measure(topiccore.load(folder / "artifact"), open_run(*first).data.test)
+    assert evaluation["queries"] == 999
+    for view in ("all labels", "topics", "subtopics"):
+        for weighting in ("queries", "traffic"):
+            figures = evaluation[view][weighting]
+            assert all(0 <= figures[name] <= 1 for name in ("precision", "coverage"))
+            assert 0 < figures["coverage_at_90"] < 1
+            assert figures["coverage"] <= figures["labels"]
+    assert evaluation["all labels"]["queries"]["coverage"] > 0.2
+
+
+def test_quality_table_shows_the_figures(first):
+    folder, _ = first
+    figures = json.loads((folder / "evaluation.json").read_text())
+    table = quality_table(figures)
+    assert "999 test queries" in table
+    for view in ("all labels", "topics", "subtopics"):
+        line = next(line for line in table.splitlines() if line.startswith(view))
+        for figure in ("precision", "coverage", "coverage_at_90"):
+            once, traffic = (figures[view][name][figure] for name in ("queries", "traffic"))
+            assert f"{once:.1%} | {traffic:.1%}" in line
+
+
+def test_thresholds_keep_their_precision_out_of_fold(first):
+    folder, config = first
+    run = open_run(folder, config)
+    stored = run.folder.load_arrays("thresholds")
+    logits = run.folder.load_arrays("folds")["logits"]
+    emitted = logits >= stored["thresholds"]
+    for level in (run.data.taxonomy.parents >= 0,):
+        chosen, gold = emitted[:, level], run.data.train.gold[:, level]
+        assert (chosen & gold).sum() / chosen.sum() >= read_config(config).thresholds.precision
+
+
+def test_out_of_fold_scores_are_of_queries_not_learned_from(first):
+    # Scores of learned queries are far better than scores of others.
+    folder, config = first
+    run = open_run(folder, config)
+    train = run.data.train
+    held_out = run.folder.load_arrays("folds")["logits"]
+    learned = topiccore.load(folder / "artifact").logits(train.texts)
+    right = train.gold
+    assert held_out[right].mean() < learned[right].mean() - 0.5
+
+
+# --- one seed, one artifact; each stage alone ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def by_stages(first, tmp_path_factory):
+    """The same settings in another folder, one stage after the other, each by itself."""
+    folder = tmp_path_factory.mktemp("stages") / "run"
+    shown: list[str] = []
+    for name in NAMES:
+        run_one(open_run(folder, first[1], show=shown.append), name)
+    return folder, shown
+
+
+def test_each_stage_alone_and_the_same_seed_give_the_same_artifact(first, by_stages):
+    folder, _ = by_stages
+    assert identity(folder) == identity(first[0])
+    for name in ("manifest.json", "rows.npy", "keys.npy", "thresholds.npy", "slopes.npy"):
+        first_bytes = (first[0] / "artifact" / name).read_bytes()
+        assert (folder / "artifact" / name).read_bytes() == first_bytes
+
+
+def test_the_last_stage_shows_the_table(first, by_stages):
+    assert by_stages[1] == [quality_table(json.loads((first[0] / "evaluation.json").read_text()))]
+
+
+def test_stages_run_alone_are_up_to_date_for_a_whole_run(first, by_stages):
+    lines, tables = run_again(by_stages[0], first[1])
+    assert ran(lines) == []
+    assert len(tables) == 1
+
+
+def test_another_seed_gives_another_artifact(first, copied):
+    folder, _ = copied
+    config = write_config(folder.parent, seed=8)
+    lines, _ = run_again(folder, config)
+    assert ran(lines) == NAMES[:-1]
+    assert identity(folder) != identity(first[0])
+    for name in ("rows.npy", "thresholds.npy"):
+        first_bytes = (first[0] / "artifact" / name).read_bytes()
+        assert (folder / "artifact" / name).read_bytes() != first_bytes
+
+
+# --- what is run again -------------------------------------------------------------------------
+
+
+def test_nothing_is_run_twice(first, copied):
+    folder, config = copied
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*.np?")}
+    lines, tables = run_again(folder, config)
+    assert lines == [f"{name}: up to date" for name in NAMES[:-1]]
+    assert tables == [quality_table(json.loads((first[0] / "evaluation.json").read_text()))]
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.np?")} == before
+
+
+def test_a_changed_setting_runs_only_what_hangs_on_it(first, copied):
+    folder, _ = copied
+    before = identity(folder)
+    config = write_config(folder.parent, thresholds__min_emitted=20)
+    lines, _ = run_again(folder, config)
+    assert ran(lines) == ["thresholds", "export"]
+    assert identity(folder) != before
+    # Changed back, it is the old artifact again.
+    run_again(folder, write_config(folder.parent))
+    assert identity(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"vectors__window": 4}, NAMES[1:-1]),
+        ({"student__l2": 0.2}, ["student", "folds", "thresholds", "export"]),
+        ({"thresholds__precision": 0.8}, ["thresholds", "export"]),
+        ({"thresholds__folds": 3}, ["folds", "thresholds", "export"]),
+        ({"seed": 1}, NAMES[:-1]),
+    ],
+)
+def test_which_stages_hang_on_a_setting(copied, changes, expected):
+    folder, _ = copied
+    run = open_run(folder, write_config(folder.parent, **changes))
+    assert [s.name for s in STAGES if not is_current(run, s)] == [*expected, "evaluate"]
+
+
+def test_changed_labels_make_every_stage_stale(copied):
+    folder, config = copied
+    labels = folder.parent / "labels-train.tsv"
+    content = labels.read_text(encoding="utf-8")
+    labels.unlink()
+    labels.write_text(content[: content[:-1].rindex("\n") + 1], encoding="utf-8")
+    run = open_run(folder, config)
+    assert [stage.name for stage in STAGES if is_current(run, stage)] == []
+
+
+@pytest.mark.parametrize("name", ["vectors", "folds"])
+def test_a_lost_file_is_made_again(copied, name):
+    folder, config = copied
+    expected = (folder / f"{name}.npz").read_bytes()
+    (folder / f"{name}.npz").unlink()
+    before = identity(folder)
+    lines, _ = run_again(folder, config)
+    assert ran(lines) == [name]
+    assert identity(folder) == before
+    assert len((folder / f"{name}.npz").read_bytes()) == len(expected)
+
+
+def test_lost_notes_run_every_stage(copied):
+    folder, config = copied
+    (folder / "stages.json").write_text("{", encoding="utf-8")
+    run = open_run(folder, config)
+    assert [stage.name for stage in STAGES if is_current(run, stage)] == []
+
+
+def test_edited_code_makes_every_stage_stale(copied, monkeypatch):
+    folder, config = copied
+    run = open_run(folder, config)
+    assert all(is_current(run, stage) for stage in STAGES)
+    monkeypatch.setattr("training.pipeline._sources", lambda: ["edited"])
+    assert not any(is_current(run, stage) for stage in STAGES)
+
+
+# --- stale, failing, damaged -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing"),
+    [
+        ("student", "vectors"),
+        ("folds", "vectors"),
+        ("thresholds", "folds"),
+        ("export", "vectors"),
+        ("evaluate", "export"),
+    ],
+)
+def test_a_stage_without_what_it_reads_is_refused(tmp_path, first, stage, missing):
+    run = open_run(tmp_path / "run", first[1])
+    with pytest.raises(TrainingError) as caught:
+        run_one(run, stage)
+    assert str(caught.value) == (
+        f"{tmp_path / 'run'}: the stage {missing} is missing or out of date there; "
+        f"run 'topiccore train {missing}' first, or 'topiccore train' for all"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "stale"),
+    [
+        ("student", {"vectors__window": 4}, "vectors"),
+        ("thresholds", {"student__l2": 0.2}, "folds"),
+        ("export", {"student__l2": 0.2}, "student"),
+        ("export", {"thresholds__confidence": 0.8}, "thresholds"),
+        ("evaluate", {"seed": 1}, "export"),
+    ],
+)
+def test_a_stage_after_a_stale_one_is_refused(copied, stage, changes, stale):
+    folder, _ = copied
+    before = identity(folder)
+    run = open_run(folder, write_config(folder.parent, **changes))
+    with pytest.raises(TrainingError, match=f"the stage {stale} is missing or out of date"):
+        run_one(run, stage)
+    assert identity(folder) == before
+
+
+def test_export_refuses_word_vectors_of_other_settings(copied):
+    # The student and the thresholds are those of the settings, the vectors are not any more.
+    folder, config = copied
+    other = write_config(folder.parent, "other.toml", vectors__dimensions=8)
+    run_one(open_run(folder, other), "vectors")
+    with pytest.raises(TrainingError, match="the stage vectors is missing or out of date"):
+        run_one(open_run(folder, config), "export")
+
+
+def test_an_interrupted_stage_is_not_up_to_date(copied, monkeypatch):
+    folder, config = copied
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.stages.choose_thresholds", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_one(open_run(folder, config), "thresholds")
+    monkeypatch.undo()
+    run = open_run(folder, config)
+    assert [s.name for s in STAGES if not is_current(run, s)] == ["thresholds"]
+    assert not [file for file in folder.rglob("*") if "partial" in file.name]
+
+
+def test_a_failing_export_leaves_the_old_artifact(copied, monkeypatch):
+    folder, config = copied
+    before = identity(folder)
+
+    def failing(*_):
+        raise TrainingError("no")
+
+    monkeypatch.setattr("training.stages.measure", failing)
+    with pytest.raises(TrainingError):
+        run_one(open_run(folder, config), "export")
+    assert identity(folder) == before
+    assert topiccore.load(folder / "artifact").id == before
+    assert [file.name for file in folder.iterdir() if file.name.startswith(".")] == []
+
+
+def test_a_damaged_file_is_told(copied):
+    folder, config = copied
+    file = folder / "student.npz"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match=r"student\.npz: .*topiccore train --again"):
+        run_one(open_run(folder, config), "export")
+
+
+def test_a_damaged_artifact_is_told(copied):
+    folder, config = copied
+    rows = folder / "artifact" / "rows.npy"
+    rows.write_bytes(rows.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match=r"rows\.npy: "):
+        run_one(open_run(folder, config), "evaluate")
+
+
+def test_too_few_queries_for_the_folds_are_told(tmp_path, copied):
+    folder, _ = copied
+    lines = (DATA / "labels-train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)[:2]
+    (tmp_path / "one.tsv").write_text("".join(lines), encoding="utf-8")
+    run = open_run(folder, write_config(tmp_path, "one.toml", data__train="one.tsv"))
+    with pytest.raises(TrainingError, match=r"one\.tsv: 1 queries do not make thresholds\.folds"):
+        STAGES[NAMES.index("folds")].run(run)
+
+
+def test_a_missing_labels_file_is_told(tmp_path):
+    config = write_config(tmp_path, data__test="missing.tsv")
+    for start in (run_all, lambda run: run_one(run, "collections")):
+        with pytest.raises(DataError, match=r"missing\.tsv: No such file or directory"):
+            start(open_run(tmp_path / "run", config))
+    assert not (tmp_path / "run").exists()
+
+
+def test_shipped_settings_have_every_stage_stale_in_an_empty_folder(tmp_path):
+    run = open_run(tmp_path, DEFAULT, quiet)
+    assert not any(is_current(run, stage) for stage in STAGES)

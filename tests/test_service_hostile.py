@@ -1,0 +1,253 @@
+"""Requests that break HTTP, over raw sockets: the right 4xx or a closed connection, no harm."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+
+import pytest
+from service_support import DEADLINE, running_server, save_tiny_artifact
+
+BODY = b'{"query":"honda"}'
+POST = b"POST /v1/topics HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+LAST = b"GET /v1/model HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+"""A well-formed request after which the server closes the connection."""
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n"
+CHUNKS = b"11\r\n" + BODY + b"\r\n0\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    path = tmp_path_factory.mktemp("service") / "tiny"
+    save_tiny_artifact(path)
+    with running_server(path, path.parent) as server:
+        yield server
+
+
+def exchange(server, data, *, half_close=False):
+    """The status codes of all answers until the server closes the connection.
+
+    A connection that the server resets counts as closed, with what came before the reset.
+    """
+    received = b""
+    connection = socket.create_connection(("127.0.0.1", server.port), DEADLINE)
+    with connection, contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        connection.sendall(data)
+        if half_close:
+            connection.shutdown(socket.SHUT_WR)
+        while part := connection.recv(65536):
+            received += part
+    # Bodies hold no line that looks like this one.
+    return [int(code) for code in re.findall(rb"HTTP/1\.[01] (\d{3})[^\r\n]*\r\n", received)]
+
+
+def test_the_exchange_sees_every_answer(server):
+    assert exchange(server, GET + b"\r\n" + GET + b"\r\n" + LAST) == [200, 200, 200]
+    assert exchange(server, CHUNKED + b"\r\n" + CHUNKS + LAST) == [200, 200]
+
+
+# --- no request at all --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\0\1\2\3\r\n\r\n", id="bytes"),
+        pytest.param(bytes.fromhex("16030100a5010000a10303"), id="TLS"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="HTTP/2"),
+        pytest.param(b"GET /healthz\r\n\r\n", id="HTTP/0.9"),
+        pytest.param(b"GET /healthz HTTP/3.0\r\n\r\n", id="HTTP/3.0"),
+        pytest.param(b"GET  HTTP/1.1\r\n\r\n", id="no target"),
+        pytest.param(b"GET /healthz x HTTP/1.1\r\n\r\n", id="blank in the target"),
+        pytest.param(b"GET /v1/topics?q=a\0b HTTP/1.1\r\nHost: x\r\n\r\n", id="NUL in the target"),
+        pytest.param(b"GET /v1/topics?q=\xe9 HTTP/1.1\r\nHost: x\r\n\r\n", id="latin-1 target"),
+        pytest.param(b"G\0T /healthz HTTP/1.1\r\nHost: x\r\n\r\n", id="NUL in the method"),
+        pytest.param(GET + b"X: a\0b\r\n\r\n", id="NUL in a header"),
+        pytest.param(GET + b"X\0Y: a\r\n\r\n", id="NUL in a header's name"),
+        pytest.param(GET + b"X : a\r\n\r\n", id="blank before the colon"),
+        pytest.param(GET + b"X: a\r\n b\r\n\r\n", id="folded header"),
+        pytest.param(GET + b"no colon\r\n\r\n", id="no colon"),
+        pytest.param(b"GET /healthz HTTP/1.1\rHost: x\r\r", id="bare CR"),
+    ],
+)
+def test_malformed_head(server, data):
+    assert exchange(server, data + LAST) in ([400], [])
+    assert exchange(server, LAST) == [200]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        pytest.param(GET + b"X: " + b"a" * 2_000_000 + b"\r\n\r\n", 431, id="long header"),
+        pytest.param(GET + b"X: a\r\n" * 5000 + b"\r\n", 431, id="many headers"),
+        pytest.param(GET + b"X" * 2_000_000 + b": a\r\n\r\n", 431, id="long name"),
+        pytest.param(
+            b"GET /v1/topics?q=" + b"a" * 2_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+            414,
+            id="long target",
+        ),
+    ],
+)
+def test_huge_head(server, data, status):
+    """The limit on the buffer may be met before the server knows which part is too long."""
+    assert exchange(server, data + LAST) in ([status], [431], [400], [])
+    assert exchange(server, LAST) == [200]
+
+
+def test_bare_line_feeds_end_lines_or_are_refused(server):
+    """RFC 9112 2.2 lets a server take a bare LF for the end of a line; nothing may hide in it."""
+    data = b"GET /healthz HTTP/1.1\nHost: x\nConnection: close\n\n"
+    assert exchange(server, data) in ([200], [400], [])
+    assert exchange(server, data + GET + b"\r\n") in ([200], [400], [])
+
+
+# --- where a body ends --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", id="length first"),
+        pytest.param(b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", id="length last"),
+    ],
+)
+def test_both_length_and_chunks(server, head):
+    """RFC 9112 6.1: the chunks count or the request is refused, and then the connection closes."""
+    assert exchange(server, POST + head + b"\r\n" + CHUNKS + LAST) in ([200], [400], [])
+    assert exchange(server, LAST) == [200]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 17\r\nContent-Length: 5\r\n",
+        b"Content-Length: 17, 5\r\n",
+        b"Content-Length: -17\r\n",
+        b"Content-Length: +17\r\n",
+        b"Content-Length: 0x11\r\n",
+        b"Content-Length: 1e1\r\n",
+        b"Content-Length: abc\r\n",
+        b"Content-Length: \r\n",
+        b"Content-Length: 99999999999999999999999\r\n",
+        b"Content-Length\r\n",
+        b"Transfer-Encoding: identity\r\n",
+        b"Transfer-Encoding: chunked, gzip\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+    ],
+)
+def test_lengths_and_codings_that_tell_no_end(server, head):
+    assert exchange(server, POST + head + b"\r\n" + BODY + LAST) in ([400], [])
+    assert exchange(server, LAST) == [200]
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        pytest.param(b"zz\r\n" + BODY + b"\r\n0\r\n\r\n", id="size is no number"),
+        pytest.param(b"-11\r\n" + BODY + b"\r\n0\r\n\r\n", id="negative size"),
+        pytest.param(b"0x11\r\n" + BODY + b"\r\n0\r\n\r\n", id="0x"),
+        pytest.param(b"f" * 17 + b"\r\n" + BODY + b"\r\n0\r\n\r\n", id="size overflows"),
+        pytest.param(b"\r\n" + BODY + b"\r\n0\r\n\r\n", id="no size"),
+        pytest.param(b"11\n" + BODY + b"\n0\n\n", id="bare LF"),
+        pytest.param(b"11;" + b"x" * 100_000 + b"\r\n" + BODY + b"\r\n0\r\n\r\n", id="extension"),
+    ],
+)
+def test_bad_chunks(server, chunks):
+    assert exchange(server, CHUNKED + b"\r\n" + chunks + LAST) in ([400], [])
+    assert exchange(server, LAST) == [200]
+
+
+def test_bad_chunks_behind_a_whole_body(server):
+    """The object was complete, so it may be answered; what follows it may not be."""
+    for chunks in (b"11\r\n" + BODY + b"XX0\r\n\r\n", b"11\r\n" + BODY + b"\r\nzz\r\n\r\n"):
+        assert exchange(server, CHUNKED + b"\r\n" + chunks + LAST) in ([200], [400], [])
+    assert exchange(server, LAST) == [200]
+
+
+def test_chunked_trailers_and_extensions(server):
+    chunks = b'11;a=b;c="d"\r\n' + BODY + b"\r\n0\r\nX-Trailer: 1\r\n\r\n"
+    assert exchange(server, CHUNKED + b"\r\n" + chunks + LAST) == [200, 200]
+
+
+def test_other_transfer_coding(server):
+    head = POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n"
+    assert exchange(server, head + CHUNKS + LAST) == [501, 200]
+
+
+def test_body_longer_than_declared(server):
+    """The rest is read as the next request, and that it is not."""
+    assert exchange(server, POST + b"Content-Length: 5\r\n\r\n" + BODY + LAST) == [400, 400]
+    assert exchange(server, LAST) == [200]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(POST + b"Content-Length: 50\r\n\r\n" + BODY, id="length"),
+        pytest.param(POST + b"Content-Length: 50\r\n\r\n", id="length and no body"),
+        pytest.param(CHUNKED + b"\r\n11\r\n" + BODY[:9], id="chunk"),
+        pytest.param(CHUNKED + b"\r\n", id="no chunk"),
+    ],
+)
+def test_body_shorter_than_declared(server, data):
+    assert exchange(server, data, half_close=True) in ([400], [])
+    assert exchange(server, LAST) == [200]
+
+
+def test_bodies_that_are_refused_unread_leave_the_connection_in_step(server):
+    large = POST + b"Content-Length: 100000\r\n\r\n" + b" " * 100_000
+    assert exchange(server, large + LAST) in ([413, 200], [413], [])
+    plain = b"POST /v1/topics HTTP/1.1\r\nHost: x\r\nContent-Length: 17\r\n\r\n" + BODY
+    assert exchange(server, plain + LAST) == [415, 200]
+    get = b"GET /v1/topics?q=honda HTTP/1.1\r\nHost: x\r\nContent-Length: 17\r\n\r\n" + BODY
+    assert exchange(server, get + LAST) == [200, 200]
+    endless = CHUNKED + b"\r\n" + (b"1000\r\n" + b" " * 4096 + b"\r\n") * 20 + b"0\r\n\r\n"
+    assert exchange(server, endless + LAST) in ([413, 200], [413], [])
+    assert exchange(server, LAST) == [200]
+
+
+@pytest.mark.parametrize("name", [b"Content_Length", b"Transfer_Encoding", b"Content_Type"])
+def test_names_with_underscores_do_not_move_the_end_of_a_body(server, name):
+    """WSGI cannot tell them from the names with hyphens; the server can."""
+    head = POST + name + b": 5\r\nContent-Length: 17\r\n\r\n"
+    assert exchange(server, head + BODY + LAST) in ([200, 200], [501, 200])
+
+
+# --- other clients ------------------------------------------------------------------------------
+
+
+def test_unfinished_requests_keep_nobody_else_waiting(server):
+    unfinished = [
+        b"",
+        b"GET /healthz HT",
+        GET,
+        POST + b"Content-Length: 17\r\n\r\n" + BODY[:9],
+        CHUNKED + b"\r\n11\r\n" + BODY[:9],
+    ]
+    with contextlib.ExitStack() as stack:
+        for data in unfinished * 8:
+            connection = socket.create_connection(("127.0.0.1", server.port), DEADLINE)
+            stack.enter_context(connection)
+            connection.sendall(data)
+        for _ in range(10):
+            assert exchange(server, LAST) == [200]
+            assert exchange(server, CHUNKED + b"\r\n" + CHUNKS + LAST) == [200, 200]
+    assert exchange(server, LAST) == [200]
+
+
+def test_clients_that_vanish_after_asking(server):
+    for data in (LAST, POST + b"Content-Length: 17\r\n\r\n" + BODY, CHUNKED + b"\r\n"):
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", server.port), DEADLINE) as connection:
+                connection.sendall(data)
+    assert exchange(server, LAST) == [200]
+
+
+def test_nothing_of_this_file_left_a_trace(server):
+    """The same workers still answer, and none of them had anything to complain of."""
+    assert server.process.poll() is None
+    assert server.ask("/readyz")[0] == 200
+    assert "Traceback" not in server.log
+    assert "Unexpected exit" not in server.log

@@ -1,0 +1,119 @@
+"""What the student learns from: labelled and annotated queries, streamed in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from training.annotations import Annotations, read_annotations
+from training.config import AnnotationsConfig
+from training.dataset import Dataset
+from training.errors import DataError
+from training.features import QueryFeatures
+from training.pool import pool_sources
+from training.student import Chunk
+
+CHUNK = 8192
+"""Queries whose features are in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Texts with targets in [0, 1], float32 CSR [texts, labels], and weights, float32 [texts]."""
+
+    texts: list[str]
+    targets: sp.csr_matrix
+    weights: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def prior(self) -> NDArray[np.float64]:
+        """The weighted mean target of each label, [labels]."""
+        total = self.targets.T @ self.weights.astype(float)
+        return np.asarray(total / self.weights.sum())
+
+    def chunks(self, features: QueryFeatures, seed: int) -> Callable[[int], Iterator[Chunk]]:
+        """A maker of passes over the examples, each in an order of its own."""
+
+        def epoch(number: int) -> Iterator[Chunk]:
+            order = np.random.default_rng([seed, number]).permutation(len(self))
+            for start in range(0, len(order), CHUNK):
+                chosen = order[start : start + CHUNK]
+                sparse, dense = features.transform([self.texts[i] for i in chosen.tolist()])
+                yield Chunk(sparse, dense, self.targets[chosen], self.weights[chosen])
+
+        return epoch
+
+    def occurrences(self, features: QueryFeatures) -> NDArray[np.int64]:
+        """In how many examples each sparse feature stands, int64 [sparse features]."""
+        counts = np.zeros(features.sparse_columns, np.int64)
+        for start in range(0, len(self), CHUNK):
+            sparse, _ = features.transform(self.texts[start : start + CHUNK])
+            counts += np.bincount(sparse.indices, minlength=len(counts))
+        return counts
+
+
+def labelled_examples(data: Dataset) -> Examples:
+    """The training queries with their gold sets."""
+    train = data.train
+    gold = sp.csr_matrix(train.gold, dtype=np.float32)
+    return Examples(train.texts, gold, np.ones(len(train), np.float32))
+
+
+def annotated_examples(
+    data: Dataset,
+    file: Path,
+    config: AnnotationsConfig,
+    cache: Path,
+    report: Callable[[str], None],
+) -> Examples:
+    """The training queries and what the teacher says of them and of other texts.
+
+    A labelled query's target is its gold set and, to the share ``config.labelled``, the teacher's
+    out-of-fold scores; another text's target is the teacher's scores.  Raises ``DataError`` and
+    ``CollectionError``.
+    """
+    weights = {
+        name: weight
+        for name, weight in vars(config).items()
+        if name not in ("file", "labelled") and weight > 0
+    }
+    known = [*data.train.texts, *data.validation.texts]
+    most = dict.fromkeys(weights, 10**9)
+    sources = pool_sources(cache, data.queries, known, data.test.texts, most, report)
+    texts: dict[str, Mapping[str, str]] = {source.name: source.texts for source in sources}
+    if config.labelled:
+        texts["labelled"] = data.queries
+    found = read_annotations(file, texts, [label.code for label in data.taxonomy]).sources
+    labelled = labelled_examples(data)
+    if config.labelled:
+        taught = _rows_of(found.pop("labelled"), data.train.ids, file)
+        mixed = (1 - config.labelled) * labelled.targets + config.labelled * taught
+        labelled = Examples(labelled.texts, mixed.astype(np.float32), labelled.weights)
+    others = [
+        Examples(part.texts, part.scores, np.full(len(part.texts), weights[name], np.float32))
+        for name, part in found.items()
+    ]
+    return joined([labelled, *others])
+
+
+def _rows_of(part: Annotations, ids: Sequence[str], file: Path) -> sp.csr_matrix:
+    row_of = {identity: row for row, identity in enumerate(part.ids)}
+    if missing := next((identity for identity in ids if identity not in row_of), None):
+        raise DataError(f"{file}: no annotation of the labelled query {missing}")
+    return part.scores[[row_of[identity] for identity in ids]]
+
+
+def joined(parts: Sequence[Examples]) -> Examples:
+    """All examples of several sets."""
+    return Examples(
+        [text for part in parts for text in part.texts],
+        sp.vstack([part.targets for part in parts], format="csr"),
+        np.concatenate([part.weights for part in parts]),
+    )
