@@ -7,6 +7,7 @@ with a larger pool, goes on from there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,14 @@ from numpy.typing import NDArray
 from topiccore.taxonomy import Taxonomy
 from training.annotations import Annotations, write_annotations
 from training.calibration import calibration_error
-from training.collections import PYSERINI, QUERIES_SHA256, load_queries
+from training.collections import PYSERINI
 from training.config import Config
+from training.dataset import Dataset, load_dataset
 from training.encoder import MINILM, MPNET_PARTS
 from training.evaluate import coverage_at_precision, topic_scores, views
 from training.glove import GLOVE
-from training.labels import LabelledQueries, read_labels, refuse_leakage
-from training.packages import file_sha256
+from training.labels import LabelledQueries
 from training.pool import BRANDS, pool_sources
-from training.taxonomy import read_taxonomy
 from training.teacher import MEMBERS, Teacher
 from training.teacher_config import TeacherConfig
 
@@ -43,25 +43,34 @@ def annotate(
 ) -> Figures:
     """Trains the teacher on the training labels, annotates the pool, writes ``output``.
 
-    Returns the teacher's figures: coverage at 90 % precision and calibration error, out of fold
-    and, with ``measure``, on the test queries.
+    Nothing is learned from the validation queries, so thresholds chosen on them stay honest, and
+    neither they nor the test queries are annotated.  Returns the teacher's figures: coverage at
+    90 % precision and calibration error, out of fold, on the validation queries and, with
+    ``measure``, on the test queries.
     """
-    taxonomy = read_taxonomy(config.path("taxonomy"))
-    queries = load_queries(cache, report)
-    train = read_labels(config.path("train"), queries, taxonomy)
-    test = read_labels(config.path("test"), queries, taxonomy)
-    refuse_leakage(train, test)
-    teacher = fit_teacher(config, settings, taxonomy, train, cache, report)
+    # The file that is about to be made need not be there.
+    unannotated = replace(config, annotations=replace(config.annotations, file=""))
+    data = load_dataset(unannotated, cache, report)
+    train = data.train
+    teacher = fit_teacher(settings, data, cache, report)
     assert teacher.out_of_fold_scores is not None
     figures: Figures = {
         "teacher": teacher.key,
         "out_of_fold": out_of_fold_figures(teacher, report),
     }
-    if measure:
-        scores = sp.vstack(list(teacher.score_texts(test.texts, "test queries"))).toarray()
-        figures["test"] = {"teacher": quality_figures(scores, test, taxonomy)}
-        _tell("test: teacher", figures["test"]["teacher"], report)
-    sources = pool_sources(cache, queries, train.texts, test.texts, vars(settings.pool), report)
+    measured = {"validation": data.validation} | ({"test": data.test} if measure else {})
+    for name, queries in measured.items():
+        scores = sp.vstack(list(teacher.score_texts(queries.texts, f"{name} queries"))).toarray()
+        figures[name] = quality_figures(scores, queries, data.taxonomy)
+        _tell(name, figures[name], report)
+    sources = pool_sources(
+        cache,
+        data.queries,
+        [*train.texts, *data.validation.texts],
+        data.test.texts,
+        vars(settings.pool),
+        report,
+    )
     annotations = [Annotations("labelled", train.ids, train.texts, teacher.out_of_fold_scores)]
     for source in sources:
         texts = list(source.texts.values())
@@ -71,11 +80,7 @@ def annotate(
     about = {
         "least": least,
         "teacher": teacher.key,
-        "data": {
-            config.path(name).name: file_sha256(config.path(name))
-            for name in ("taxonomy", "train", "test")
-        }
-        | {"queries.tsv": QUERIES_SHA256},
+        "data": data.sums,
         "packages": {
             package.file: package.sha256
             for package in (PYSERINI, *MPNET_PARTS, MINILM, GLOVE, BRANDS)
@@ -85,25 +90,23 @@ def annotate(
         Annotations(part.source, part.ids, part.texts, _at_least(part.scores, least))
         for part in annotations
     ]
-    write_annotations(output, kept, [label.code for label in taxonomy], about)
+    write_annotations(output, kept, [label.code for label in data.taxonomy], about)
     report(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
     figures["annotated"] = {part.source: len(part.ids) for part in annotations}
     return figures
 
 
 def fit_teacher(
-    config: Config,
     settings: TeacherConfig,
-    taxonomy: Taxonomy,
-    train: LabelledQueries,
+    data: Dataset,
     cache: Path,
     report: Report,
 ) -> Teacher:
     """The fitted teacher; its key names settings, labels and encoders."""
-    sums = [file_sha256(config.path(name)) for name in ("taxonomy", "train")]
+    sums = [data.sums[name] for name in ("taxonomy", "train", "validation")]
     packages = [package.sha256 for package in (*MPNET_PARTS, MINILM)]
     key = settings.key(sums, packages)
-    teacher = Teacher(settings, taxonomy, train, key, cache, report)
+    teacher = Teacher(settings, data.taxonomy, data.train, key, cache, report)
     teacher.fit()
     return teacher
 

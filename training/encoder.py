@@ -142,19 +142,21 @@ class QueryEncoder:
         self.mpnet_folder, self.minilm_folder = fetch_models(cache, report)
         self._models: tuple[Any, Any, Any] | None = None
 
-    def chunks(self, texts: Sequence[str], what: str) -> Iterator[EncodedQueries]:
-        """The texts in chunks of ``CHUNK``; ``what`` names them in the progress report."""
-        for start in range(0, len(texts), CHUNK):
-            part = list(texts[start : start + CHUNK])
-            path = self.folder / f"{self.key(part)}.npz"
-            if not path.exists():
-                self._encode(part, path)
-                self.report(f"encoding {what}: {start + len(part)}/{len(texts)}")
-            yield _read_chunk(path, part)
+    def encode(self, texts: list[str]) -> EncodedQueries:
+        """Texts, at most ``CHUNK`` of them, from disk when they were encoded before."""
+        path = self.folder / f"{self.key(texts)}.npz"
+        if not path.exists():
+            self._encode(texts, path)
+        return _read_chunk(path, texts)
 
     def all(self, texts: Sequence[str], what: str) -> EncodedQueries:
-        """All texts at once, in memory: about 11 KB per text."""
-        chunks = list(self.chunks(texts, what))
+        """All texts at once, in memory: about 11 KB per text; ``what`` names them in the report."""
+        chunks = []
+        done = 0
+        for part in parts(texts):
+            chunks.append(self.encode(part))
+            done += len(part)
+            self.report(f"encoding {what}: {done}/{len(texts)}")
         lengths = np.concatenate([chunk.lengths for chunk in chunks])
         return EncodedQueries(
             list(texts),
@@ -216,6 +218,12 @@ def _unit_mean(state: torch.Tensor) -> NDArray[np.float16]:
     mean = torch.nn.functional.normalize(state.float().mean(dim=1), dim=1)
     result: NDArray[np.float16] = mean.numpy().astype(np.float16)
     return result
+
+
+def parts(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts in lists of ``CHUNK``, the last of the rest."""
+    for start in range(0, len(texts), CHUNK):
+        yield list(texts[start : start + CHUNK])
 
 
 def equal_length_batches(lengths: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from topiccore.taxonomy import Taxonomy
-from training.encoder import EncodedQueries, QueryEncoder
+from training.encoder import EncodedQueries, QueryEncoder, parts
 from training.files import replacing
 from training.labels import LabelledQueries
 from training.members import Dense, FineTuned, Member, Ngrams
@@ -98,11 +98,11 @@ class Teacher:
     def score_texts(self, texts: list[str], what: str) -> Iterator[sp.csr_matrix]:
         """``score`` of the texts, chunk by chunk; finished chunks are kept and not made again."""
         done = 0
-        for queries in self.encoder.chunks(texts, what):
-            done += len(queries)
-            path = self.folder / "scores" / f"{self.encoder.key(queries.texts)}.npz"
+        for part in parts(texts):
+            path = self.folder / "scores" / f"{self.encoder.key(part)}.npz"
+            done += len(part)
             if not path.exists():
-                scores = self.score(queries)
+                scores = self.score(self.encoder.encode(part))
                 with replacing(path) as partial, partial.open("wb") as stream:
                     sp.save_npz(stream, scores)
                 self.report(f"annotating {what}: {done}/{len(texts)}")
