@@ -100,10 +100,11 @@ def _explained(query: str, model: TopicModel, codes: list[str]) -> str:
     for item in model.explain(query, codes):
         lines.append(
             f"  {item.score:6.1%}  {item.code:<6}{model.taxonomy.full_name(item.code)}: "
-            f"logit {item.logit:+.3f}, threshold {item.threshold:+.3f}"
+            f"logit {item.context_logit:+.3f}, threshold {item.threshold:+.3f}"
         )
         lines += [f"    {share.share:+8.3f}  {share.text}" for share in item.shares]
         lines.append(f"    {item.bias:+8.3f}  (bias)")
+        lines += [f"    {share.share:+8.3f}  ({share.text})" for share in item.context]
         if item.unknown:
             lines.append(f"    unknown: {' '.join(item.unknown)}")
     if not codes:
