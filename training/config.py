@@ -149,14 +149,7 @@ RANGES: dict[str, tuple[float, float]] = {
 
 def read_config(path: Path) -> Config:
     """Reads a TOML file; raises ``ConfigError`` naming the setting that is missing or wrong."""
-    try:
-        with path.open("rb") as stream:
-            raw = tomllib.load(stream)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    config: Config = _build(Config, raw, str(path), "")
+    config: Config = build(Config, read_toml(path), RANGES, str(path))
     return Config(**{**_shallow(config), "folder": path.resolve().parent})
 
 
@@ -164,7 +157,28 @@ def _shallow(config: Config) -> dict[str, Any]:
     return {item.name: getattr(config, item.name) for item in fields(config)}
 
 
-def _build(kind: Any, raw: Mapping[str, Any], path: str, prefix: str) -> Any:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The table of a TOML file; raises ``ConfigError`` naming the file."""
+    try:
+        with path.open("rb") as stream:
+            return tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def build(
+    kind: Any,
+    raw: Mapping[str, Any],
+    ranges: Mapping[str, tuple[float, float]],
+    path: str,
+    prefix: str = "",
+) -> Any:
+    """A dataclass of settings from a TOML table; raises ``ConfigError`` naming the setting.
+
+    ``ranges`` has the bounds, both inclusive, by "section.setting"; ``path`` is for messages.
+    """
     hints = get_type_hints(kind)
     names = [item.name for item in fields(kind) if item.metadata.get("setting", True)]
     for name in raw:
@@ -179,9 +193,9 @@ def _build(kind: Any, raw: Mapping[str, Any], path: str, prefix: str) -> Any:
         if is_dataclass(hints[name]):
             if not isinstance(value, dict):
                 raise ConfigError(f"{path}: {place} is not a section")
-            values[name] = _build(hints[name], value, path, f"{place}.")
+            values[name] = build(hints[name], value, ranges, path, f"{place}.")
         else:
-            values[name] = _value(value, hints[name], f"{path}: {place}", RANGES.get(place))
+            values[name] = _value(value, hints[name], f"{path}: {place}", ranges.get(place))
     return kind(**values)
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from training.config import HERE, RANGES, _build
-from training.errors import ConfigError
+from training.config import HERE, build, read_toml
 
 DEFAULT_TEACHER = HERE / "teacher.toml"
 
@@ -99,48 +97,39 @@ class TeacherConfig:
         return hashlib.sha256(json.dumps([settings, *parts]).encode()).hexdigest()[:16]
 
 
-RANGES.update(
-    {
-        "folds": (2, 100),
-        "fine_tuned.epochs": (1, 100),
-        "fine_tuned.batch": (1, 10**4),
-        "fine_tuned.learning_rate": (1e-7, 1),
-        "fine_tuned.decay": (0.01, 1),
-        "fine_tuned.head_rate": (1e-7, 1),
-        "dense.epochs": (1, 1000),
-        "dense.batch": (1, 10**5),
-        "dense.hidden": (1, 10**5),
-        "dense.learning_rate": (1e-7, 1),
-        "ngrams.epochs": (1, 1000),
-        "ngrams.batch": (1, 10**5),
-        "ngrams.hidden": (1, 10**5),
-        "ngrams.learning_rate": (1e-7, 1),
-        "ngrams.min_count_words": (1, 10**6),
-        "ngrams.min_count_characters": (1, 10**6),
-        "stacker.neighbours": (1, 1000),
-        "stacker.candidates": (1, 1000),
-        "stacker.least": (0, 0.5),
-        "stacker.trees": (1, 10**4),
-        "stacker.leaves": (2, 10**4),
-        "stacker.learning_rate": (1e-4, 1),
-        "stacker.folds": (2, 100),
-        **{
-            f"pool.{name}": (0, 10**9)
-            for name in ("logged", "questions", "words", "bigrams", "brands", "glove")
-        },
-        "annotations.least": (0.01, 0.5),
-    }
-)
+RANGES: dict[str, tuple[float, float]] = {
+    "folds": (2, 100),
+    "fine_tuned.epochs": (1, 100),
+    "fine_tuned.batch": (1, 10**4),
+    "fine_tuned.learning_rate": (1e-7, 1),
+    "fine_tuned.decay": (0.01, 1),
+    "fine_tuned.head_rate": (1e-7, 1),
+    "dense.epochs": (1, 1000),
+    "dense.batch": (1, 10**5),
+    "dense.hidden": (1, 10**5),
+    "dense.learning_rate": (1e-7, 1),
+    "ngrams.epochs": (1, 1000),
+    "ngrams.batch": (1, 10**5),
+    "ngrams.hidden": (1, 10**5),
+    "ngrams.learning_rate": (1e-7, 1),
+    "ngrams.min_count_words": (1, 10**6),
+    "ngrams.min_count_characters": (1, 10**6),
+    "stacker.neighbours": (1, 1000),
+    "stacker.candidates": (1, 1000),
+    "stacker.least": (0, 0.5),
+    "stacker.trees": (1, 10**4),
+    "stacker.leaves": (2, 10**4),
+    "stacker.learning_rate": (1e-4, 1),
+    "stacker.folds": (2, 100),
+    **{
+        f"pool.{name}": (0, 10**9)
+        for name in ("logged", "questions", "words", "bigrams", "brands", "glove")
+    },
+    "annotations.least": (0.01, 0.5),
+}
 
 
 def read_teacher_config(path: Path) -> TeacherConfig:
     """Reads a TOML file; raises ``ConfigError`` naming the setting that is missing or wrong."""
-    try:
-        with path.open("rb") as stream:
-            raw = tomllib.load(stream)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    config: TeacherConfig = _build(TeacherConfig, raw, str(path), "")
+    config: TeacherConfig = build(TeacherConfig, read_toml(path), RANGES, str(path))
     return config
