@@ -38,6 +38,8 @@ def score_batch(model: topiccore.TopicModel, queries: Sequence[str]) -> list[top
 
 
 def probabilities(model: topiccore.TopicModel, queries: Sequence[str]) -> NDArray[np.float32]:
-    artifact = model.artifact
-    calibrated = model.logits(queries).astype(np.float64) * artifact.slopes + artifact.intercepts
-    return (1 / (1 + np.exp(-calibrated))).astype(np.float32)
+    found = np.zeros((len(queries), len(model.taxonomy)), np.float32)
+    for row, answer in enumerate(model.score_batch(queries, min_score=0)):
+        for label in answer:
+            found[row, model.taxonomy.index_of(label.code)] = label.score
+    return found
