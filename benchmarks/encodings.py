@@ -11,7 +11,10 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks import machine
 from benchmarks.collection import tell
@@ -42,6 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = Run(read_config(DEFAULT), RunFolder(chosen.run), default_cache(), tell, print)
     dense = trained_artifact(run, run.folder.load_arrays("thresholds"))
     kinds = {"float32": dense}
+    halves = dense.rows.astype(np.float16).astype(np.float32)
+    simulated = {
+        # Their values in float32 rows: quality is theirs, size is computed, speed is not shown.
+        "float16 (simulated)": (replace(dense, rows=halves), dense.rows.nbytes // 2),
+        "int8, a step per row (simulated)": (
+            compact(dense, prune=0, max_bytes=NO_LIMIT),
+            dense.rows.size + 4 * len(dense.rows),
+        ),
+    }
     for prune in PRUNINGS:
         tell(f"compact, weights below {prune}")
         kinds[f"sparse8, below {prune}"] = compact(dense, prune=prune, max_bytes=NO_LIMIT)
@@ -54,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{len(run.data.test)} test queries, {ROUNDS} rounds, kinds in turns",
             ]
         ),
-        _table(kinds, run.data.test),
+        _table(kinds, simulated, run.data.test),
     ]
     print("\n\n".join(blocks))
     if chosen.write:
@@ -62,7 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _table(kinds: dict[str, Artifact], queries: LabelledQueries) -> str:
+def _table(
+    kinds: dict[str, Artifact],
+    simulated: dict[str, tuple[Artifact, int]],
+    queries: LabelledQueries,
+) -> str:
     models = {name: TopicModel(kind) for name, kind in kinds.items()}
     medians: dict[str, list[float]] = {name: [] for name in models}
     for number in range(ROUNDS):
@@ -71,24 +87,26 @@ def _table(kinds: dict[str, Artifact], queries: LabelledQueries) -> str:
             medians[name].append(_median(model, queries.texts))
     rows = []
     for name, model in models.items():
-        figures = measure(model, queries)
-        views = ("all labels", "topics", "subtopics")
-        at_90 = [f"{figures[view]['queries']['coverage_at_90']:.1%}" for view in views]
-        emitted = figures["all labels"]["queries"]
-        rows.append(
-            [
-                name,
-                size(sum(kinds[name].array(array).nbytes for array in ARRAYS)),
-                *at_90,
-                f"{emitted['precision']:.1%} / {emitted['coverage']:.1%}",
-                duration(statistics.median(medians[name])),
-            ]
-        )
+        arrays = sum(kinds[name].array(array).nbytes for array in ARRAYS)
+        time_of_one = duration(statistics.median(medians[name]))
+        rows.append([name, size(arrays), *_quality(model, queries), time_of_one])
+    for name, (kind, count) in simulated.items():
+        rows.append([name, size(count), *_quality(TopicModel(kind), queries), ""])
     head = [
         *("rows", "arrays", "coverage at 90 %", "topics", "subtopics"),
         *("emitted: precision / coverage", "score, median"),
     ]
     return table(head, rows)
+
+
+def _quality(model: TopicModel, queries: LabelledQueries) -> list[str]:
+    figures = measure(model, queries)
+    views = ("all labels", "topics", "subtopics")
+    emitted = figures["all labels"]["queries"]
+    return [
+        *(f"{figures[view]['queries']['coverage_at_90']:.1%}" for view in views),
+        f"{emitted['precision']:.1%} / {emitted['coverage']:.1%}",
+    ]
 
 
 def _median(model: TopicModel, queries: Sequence[str]) -> float:
