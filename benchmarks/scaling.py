@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"command: `{machine.command('benchmarks.scaling')}`",
                 *machine.description(),
                 f"made-up compact models over {WORDS:,} words; the kernel alone, from an Arrow "
-                f"column on one thread; medians of {chosen.rounds} rounds, each the quickest of {PASSES} passes, cases in "
-                f"turns",
+                f"column on one thread; medians of {chosen.rounds} rounds, cases "
+                f"in turns, a round being the quickest of {PASSES} passes",
             ]
         ),
         _by_labels(models, chosen.rounds),
