@@ -27,6 +27,7 @@ from benchmarks.table import duration, table
 WORKER = Path(__file__).with_name("worker.py")
 MADE_UP = "made-up"
 LOAD = "import, load, first answer"
+MORE_LOADS = 5
 Times = dict[str, dict[str, list[list[float]]]]
 """Seconds per query: by measure, side, launch and round."""
 
@@ -203,6 +204,7 @@ def _measure(
                 _note_absent(suite, workers)
             for name, worker in workers.items():
                 times.setdefault(LOAD, {}).setdefault(name, []).append([worker.ready["load"]])
+            _load_again(suite, [side for side in sides if side.name in workers], times, random)
             for measure in workers[head.name].ready["measures"]:
                 _rounds(chosen.rounds, workers, measure, times, random)
         finally:
@@ -214,6 +216,15 @@ def _measure(
         judge(f"{suite.name}: {measure}", seconds, head.name, bounds, measure != LOAD)
         for measure, seconds in times.items()
     ]
+
+
+def _load_again(suite: Suite, sides: list[Side], times: Times, random: np.random.Generator) -> None:
+    # One process tells little of loading: more of them, in turns, that do nothing else.
+    for _ in range(MORE_LOADS):
+        for place in random.permutation(len(sides)):
+            side = sides[place]
+            with Worker(side, suite.artifacts[side.name], suite.queries) as worker:
+                times[LOAD][side.name][-1].append(worker.ready["load"])
 
 
 def _drop_refusing(suite: Suite, head: Side, sides: list[Side], workers: dict[str, Worker]) -> None:

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     skipped: list[str] = []
     measured: list[Measured] = []
     dataset = collection.labelled()
-    texts, targets, sums = training_set(dataset)
+    texts, targets, sums = training_set(dataset, chosen.annotations)
     with tempfile.TemporaryDirectory() as scratch:
         inputs = {"queries": Path(scratch) / "train.json", "targets": Path(scratch) / "train.npy"}
         inputs["queries"].write_text(json.dumps(texts), encoding="utf-8")
@@ -97,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("peers", nargs="*", metavar="PEER", help=f"all, or of {', '.join(PEERS)}")
     parser.add_argument("--artifact", type=Path, default=Path("runs/demo/artifact"))
+    parser.add_argument(
+        "--annotations", type=Path, metavar="FILE", help="teach the peers these annotations too"
+    )
     parser.add_argument("--cache", type=Path, default=Path("runs/peers"))
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=1.0, help="longest round of a peer")
@@ -210,7 +213,8 @@ def _times(one: Measured, ours: Measured | None) -> str:
         np.array([[np.median(seconds)] for seconds in one.single]),
         np.array([[np.median(seconds)] for seconds in ours.single]),
     )
-    return f"{found.value:.3g} ({found.low:.3g} to {found.high:.3g})"
+    low, value, high = (f"{float(f'{x:.3g}'):,.7g}" for x in (found.low, found.value, found.high))
+    return f"{value} ({low} to {high})"
 
 
 def _artifact_data(folder: Path) -> str:
