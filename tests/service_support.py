@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -97,6 +98,11 @@ def answer(model: Any, query: str, **options: Any) -> dict[str, Any]:
     return {"topics": topics, "truncated": found.truncated, "model": model.id}
 
 
+def steady_headers(result: falcon.testing.Result) -> dict[str, str]:
+    """The headers of an answer but for the one that no two answers share."""
+    return {name: value for name, value in result.headers.items() if name != "x-request-id"}
+
+
 def check_problem(
     result: falcon.testing.Result, status: int, field: str | None = None, detail: str = ""
 ) -> None:
@@ -112,6 +118,7 @@ def check_problem_content(
     """The same for the body alone."""
     problem = json.loads(content)
     found = problem.pop("detail")
+    assert re.fullmatch("[0-9a-f]+-[0-9a-f]+", problem.pop("request_id"))
     assert found
     assert detail in found
     expected = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
