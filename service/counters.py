@@ -37,11 +37,12 @@ class CounterFile:
         size = _WORD + len(header) + _WORD * len(series)
         self.path = folder / f"{kind}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
         hidden = self.path.with_suffix(".new")
-        self._file = hidden.open("x+b")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        # Without the blocks a full disk would kill the process when it first adds.
-        os.posix_fallocate(self._file.fileno(), 0, size)
-        self._map = mmap.mmap(self._file.fileno(), size)
+        with hidden.open("x+b") as file:
+            # The map has a descriptor of its own, which holds the lock as long as the map lives.
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Without its blocks a full disk would kill the process when it first adds.
+            os.posix_fallocate(file.fileno(), 0, size)
+            self._map = mmap.mmap(file.fileno(), size)
         self._map[:_WORD] = len(header).to_bytes(_WORD, "little")
         self._map[_WORD : _WORD + len(header)] = header
         hidden.rename(self.path)
@@ -50,7 +51,6 @@ class CounterFile:
     def remove(self) -> None:
         """Takes the file away from the readers; who still holds ``values`` adds to nothing."""
         self.path.unlink(missing_ok=True)
-        self._file.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from granian.http import HTTP1Settings
 from granian.server.common import AbstractServer
 
 from service.settings import Settings, to_environment
+from service.shared import FOLDER_VARIABLE, Control, make_folder, remove_folder
 from topiccore import TopiccoreError
 
 BACKLOG = 2048
@@ -39,19 +40,51 @@ def available_cpus() -> int:
 
 
 def serve(model: Path, host: str, port: int, workers: int, settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT.
+    """Serves until SIGTERM or SIGINT; SIGHUP makes the workers look for a new artifact.
 
     Raises ``AddressError`` before any worker starts, and ``SystemExit`` with code 1 when workers
-    fail again as soon as they are started again.
+    fail again and again.
     """
     address = free_address(host, port)
     # Granian advises against more threads than CPUs; THREADS is meant, see build.
     logging.getLogger("_granian").addFilter(lambda record: "Python threads" not in record.msg)
-    os.environ.update(to_environment(model, settings))
     # Until a worker sets handlers of its own it has Granian's of the main process, which would lose
     # a SIGTERM: the worker would be waited for in vain, then killed.
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
-    build(address, port, workers).serve()
+    folder = make_folder()
+    try:
+        control = Control(folder)
+        os.environ.update(to_environment(model, settings) | {FOLDER_VARIABLE: str(folder)})
+        server = build(address, port, workers)
+        # Granian would start new workers, and cut connections that clients keep open.
+        setattr(server, "signal_handler_reload", lambda *_: control.call())  # noqa: B010
+        server.respawned_wrks = Respawns()
+        server.serve()
+    finally:
+        remove_folder(folder)
+
+
+class Respawns(dict[int, float]):
+    """When each worker was started again, as Granian keeps it; a few in a row are forgotten.
+
+    Granian ends the server when a worker is lost within 5.5 s of its start, be it that someone
+    kills workers.  This way it ends when ``MOST`` were lost within ``SECONDS``.
+    """
+
+    MOST = 6
+    SECONDS = 30.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._times: list[float] = []
+
+    def __setitem__(self, worker: int, when: float) -> None:
+        self._times = [one for one in self._times if when - one < self.SECONDS] + [when]
+        super().__setitem__(worker, when)
+
+    def get(self, worker: int, default: Any = None) -> Any:
+        """When the worker was started again, if that counts."""
+        return super().get(worker, default) if len(self._times) >= self.MOST else default
 
 
 def build(address: str, port: int, workers: int) -> AbstractServer[Any]:

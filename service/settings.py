@@ -64,8 +64,14 @@ class Settings:
     log_sample: float = field(
         default=0.0, metadata=_help("share of the answers that are logged, from 0 to 1")
     )
-    log_queries: bool = field(default=False, metadata=_help("also log the text of queries"))
-    log_format: str = field(default="json", metadata=_help("json or text"))
+    log_queries: bool = field(
+        default=False,
+        metadata=_help("also log the text of queries"),
+    )
+    log_format: str = field(
+        default="json",
+        metadata=_help("json or text"),
+    )
 
     @property
     def max_body_bytes(self) -> int:

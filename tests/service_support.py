@@ -38,8 +38,13 @@ DEADLINE = 60
 """Seconds after which a server that does not start, answer or stop has failed the test."""
 
 
-def save_tiny_artifact(path: Path) -> str:
-    """Writes the artifact and returns its id; each word of ``WORDS`` brings its label."""
+def save_tiny_artifact(
+    path: Path, *, collection: str = "hand-made", training: dict[str, Any] | None = None
+) -> str:
+    """Writes the artifact and returns its id; each word of ``WORDS`` brings its label.
+
+    One with another ``collection`` or ``training`` has another id.
+    """
     codes = [label.code for label in LABELS]
     buckets = hash_tokens(WORDS)
     index, places, _ = build_index(buckets, np.array([], np.uint32))
@@ -56,10 +61,11 @@ def save_tiny_artifact(path: Path) -> str:
             thresholds=np.zeros(labels, np.float32),
             slopes=np.ones(labels, np.float32),
             intercepts=np.zeros(labels, np.float32),
-            training={"precision": 0.9, "coverage": float("nan")},
-            data={"collection": "hand-made"},
+            training={"precision": 0.9, "coverage": float("nan")} | (training or {}),
+            data={"collection": collection},
         ),
         path,
+        overwrite=True,
     )
 
 
