@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service.location import find_artifact
+from service.options import ServerOptions, available_cpus
 from service.settings import Settings, parse, whole_number
 from topiccore import TopiccoreError, load
 from topiccore.cli import Command
@@ -32,6 +33,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes (default: the CPUs available to this process)",
     )
+    parser.add_argument(
+        "--max-connections",
+        type=_whole(1, 1_000_000),
+        default=1024,
+        metavar="N",
+        help="open connections that each worker takes on (default: 1024)",
+    )
+    parser.add_argument(
+        "--metrics-port",
+        type=_whole(1, 65535),
+        metavar="N",
+        help="give metrics for Prometheus at this port (default: no metrics)",
+    )
+    parser.add_argument(
+        "--metrics-host", default="127.0.0.1", metavar="HOST", help="default: 127.0.0.1"
+    )
     for one in fields(Settings):
         option = "--" + one.name.replace("_", "-")
         text = one.metadata["help"]
@@ -53,12 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     Raises ``ArtifactError`` for an artifact that does not load, and ``AddressError``.
     """
     try:
-        import falcon  # noqa: F401
-        import msgspec  # noqa: F401
-
         from service import server
     except ModuleNotFoundError as error:
-        if error.name not in ("falcon", "granian", "msgspec"):
+        if error.name not in ("falcon", "granian", "msgspec", "prometheus_client"):
             raise
         raise TopiccoreError(
             f"{error.name} is not installed; pip install 'topiccore[serve]'"
@@ -67,9 +81,14 @@ def run(arguments: argparse.Namespace) -> int:
     load(find_artifact(arguments.model))
     server.serve(
         arguments.model,
-        arguments.host,
-        arguments.port,
-        arguments.workers or server.available_cpus(),
+        ServerOptions(
+            host=arguments.host,
+            port=arguments.port,
+            workers=arguments.workers or available_cpus(),
+            max_connections=arguments.max_connections,
+            metrics_host=arguments.metrics_host,
+            metrics_port=arguments.metrics_port,
+        ),
         Settings(**{one.name: getattr(arguments, one.name) for one in fields(Settings)}),
     )
     return 0

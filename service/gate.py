@@ -7,17 +7,14 @@ from http import HTTPStatus
 from time import perf_counter_ns
 from typing import Any, Protocol
 
+from service.environ import KERNEL_NS, LOADED, REQUEST_ID
 from service.live import LiveModel
-from service.problems import PROBLEM_JSON, REQUEST_ID, document
+from service.problems import PROBLEM_JSON, document
 from service.request_id import RequestIds, traceparent
 from service.request_meter import RequestMeter
 from service.slots import Slots
 from service.tokens import Tokens
 
-LOADED = "topiccore.loaded"
-"""Where the WSGI environment holds the ``LoadedModel`` that answers the request."""
-KERNEL_NS = "topiccore.kernel_ns"
-"""Where it holds the nanoseconds that the model took, once it has answered."""
 HEALTH = frozenset({"/healthz", "/readyz"})
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

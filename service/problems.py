@@ -10,10 +10,9 @@ from typing import Any
 import falcon
 
 from service.encoding import encode
+from service.environ import REQUEST_ID
 
 PROBLEM_JSON = "application/problem+json"
-REQUEST_ID = "topiccore.request_id"
-"""Where the WSGI environment holds the id of the request."""
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from service.answer_counts import AnswerCounts
 from service.live import WARM_UP_QUERY, LiveModel, LoadedModel, prepare
 from service.location import find_artifact, signature
 from service.request_meter import RequestMeter
-from service.shared import Control
+from service.shared import Control, remove_folder
 from service.tokens import Tokens, TokensError
 from topiccore import ArtifactError, load
 from topiccore.artifact import ARRAYS
@@ -96,6 +96,8 @@ class Reloader:
                 looked = now
                 if os.getppid() != parent:
                     logger.error("the main process is gone")
+                    if self._folder is not None:
+                        remove_folder(self._folder)
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
                 self._retire(now)

@@ -9,7 +9,7 @@ import falcon
 
 from service.answers import answer_batch, answer_one
 from service.bounds import Bounds
-from service.gate import KERNEL_NS, LOADED
+from service.environ import BATCH, KERNEL_NS, LOADED, QUERY
 from service.live import WARM_UP_QUERY, LoadedModel
 from service.problems import Problem
 from service.score_request import Options, from_batch_body, from_body, from_query_string
@@ -41,12 +41,14 @@ class TopicsResource:
     def _answer(
         self, req: falcon.Request, resp: falcon.Response, query: bytes, options: Options
     ) -> None:
-        loaded: LoadedModel = req.env[LOADED]
+        environ = req.env
+        environ[QUERY] = query
+        loaded: LoadedModel = environ[LOADED]
         if options.explain:
             with self._bounds.explanations:
-                resp.data, req.env[KERNEL_NS] = answer_one(loaded, query, options)
+                resp.data, environ[KERNEL_NS] = answer_one(loaded, query, options)
         else:
-            resp.data, req.env[KERNEL_NS] = answer_one(loaded, query, options)
+            resp.data, environ[KERNEL_NS] = answer_one(loaded, query, options)
 
 
 class BatchResource:
@@ -60,6 +62,7 @@ class BatchResource:
         """Scores ``{"queries": [...]}`` with the options."""
         with self._bounds.bodies:
             queries, options = from_batch_body(req, self._settings)
+        req.env[BATCH] = len(queries)
         loaded: LoadedModel = req.env[LOADED]
         if options.explain:
             with self._bounds.explanations:

@@ -9,9 +9,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from service import logs, traces
 from service.app import create_app
 from service.gate import WsgiApp
 from service.live import LiveModel, LoadedModel
+from service.logs import AccessLog
 from service.reloader import Reloader, take_up
 from service.request_meter import RequestMeter
 from service.settings import Settings, model_path
@@ -34,6 +36,8 @@ def start(environment: Mapping[str, str]) -> WsgiApp:
     control = None if folder is None else Control(folder)
     meter = None if folder is None else RequestMeter(folder)
     tokens = None if settings.tokens is None else Tokens(settings.tokens)
+    if folder is not None:
+        logs.start(settings)
     live = LiveModel(_first(path, folder, control))
     sys.setswitchinterval(SWITCH_SECONDS)
     Reloader(
@@ -45,7 +49,9 @@ def start(environment: Mapping[str, str]) -> WsgiApp:
         tokens=tokens,
         meter=meter,
     ).start()
-    return create_app(live, settings, meter=meter, tokens=tokens)
+    log = AccessLog(settings.log_sample, settings.log_queries)
+    app = create_app(live, settings, meter=meter, tokens=tokens, log=log)
+    return traces.exporting(app) if traces.wanted(environment) else app
 
 
 def _first(path: Path, folder: Path | None, control: Control | None) -> LoadedModel:
