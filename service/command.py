@@ -70,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises ``ArtifactError`` for an artifact that does not load, and ``AddressError``.
     """
     try:
+        # The workers' imports are tried here, where one clear message can tell of them.
+        import service.worker  # noqa: F401
         from service import server
     except ModuleNotFoundError as error:
         if error.name not in ("falcon", "granian", "msgspec", "prometheus_client"):

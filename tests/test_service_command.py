@@ -101,20 +101,26 @@ def test_artifact_that_does_not_load(tmp_path, served, capsys):
 # --- what must be installed ---------------------------------------------------------------------
 
 
+def forget_the_service(monkeypatch):
+    """Makes the command import the service again."""
+    for name in [name for name in sys.modules if name.startswith("service.")]:
+        if name not in ("service.command", "service.settings", "service.options"):
+            monkeypatch.delitem(sys.modules, name)
+            monkeypatch.delattr(name)
+
+
 @pytest.mark.parametrize("package", ["falcon", "granian", "msgspec", "prometheus_client"])
 def test_package_that_is_not_installed(path, served, capsys, monkeypatch, package):
+    forget_the_service(monkeypatch)
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, "service.server")
-    monkeypatch.delattr("service.server")
     assert main(["serve", "--model", str(path)]) == 1
     message = f"topiccore: error: {package} is not installed; pip install 'topiccore[serve]'\n"
     assert capsys.readouterr().err == message
 
 
 def test_a_broken_installation_is_not_taken_for_a_missing_one(path, monkeypatch):
+    forget_the_service(monkeypatch)
     monkeypatch.setitem(sys.modules, "granian.http", None)
-    monkeypatch.delitem(sys.modules, "service.server")
-    monkeypatch.delattr("service.server")
     with pytest.raises(ModuleNotFoundError, match=r"granian\.http"):
         main(["serve", "--model", str(path)])
 
