@@ -23,7 +23,7 @@ class Window:
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
         self._model: str | None = None
-        self._past: deque[tuple[float, Counter[Series]]] = deque()
+        self._past: deque[tuple[float, Counter[Series]]] = deque([(clock(), Counter())])
 
     def recent(self, totals: Totals) -> Counter[Series]:
         """What the current artifact has answered within the window; another begins at 0."""
