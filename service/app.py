@@ -49,7 +49,7 @@ def create_app(
     app.add_route("/openapi.json", DocumentResource(describe(settings)))
     app.add_route("/healthz", HealthResource())
     app.add_route("/readyz", ReadyResource())
-    return Gate(app, live, settings.max_in_flight, meter, tokens, log)
+    return Gate(app, live, settings, meter, tokens, log)
 
 
 def get_app() -> WsgiApp:

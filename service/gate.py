@@ -7,14 +7,19 @@ from http import HTTPStatus
 from time import perf_counter_ns
 from typing import Any, Protocol
 
-from service.environ import KERNEL_NS, LOADED, REQUEST_ID
-from service.live import LiveModel
-from service.problems import PROBLEM_JSON, document
+from service.answers import answer_one
+from service.environ import KERNEL_NS, LOADED, QUERY, REQUEST_ID
+from service.live import LiveModel, LoadedModel
+from service.problems import PROBLEM_JSON, Problem, document
 from service.request_id import RequestIds, traceparent
 from service.request_meter import RequestMeter
+from service.score_request import from_query_string
+from service.settings import Settings
 from service.slots import Slots
 from service.tokens import Tokens
 
+TOPICS = "/v1/topics"
+JSON_TYPE = ("content-type", "application/json")
 HEALTH = frozenset({"/healthz", "/readyz"})
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -39,14 +44,15 @@ class Gate:
         self,
         app: WsgiApp,
         live: LiveModel,
-        in_flight: int,
+        settings: Settings,
         meter: RequestMeter | None = None,
         tokens: Tokens | None = None,
         log: Log | None = None,
     ):
         self._app = app
         self._live = live
-        self._slots = Slots(in_flight)
+        self._settings = settings
+        self._slots = Slots(settings.max_in_flight)
         self._meter = meter
         self._tokens = tokens
         self._log = log
@@ -97,6 +103,11 @@ class Gate:
                     ("retry-after", "1"),
                 )
             try:
+                if environ["PATH_INFO"] == TOPICS and environ["REQUEST_METHOD"] == "GET":
+                    body = self._answer(environ, loaded)
+                    if body is not None:
+                        start("200 OK", [JSON_TYPE, ("content-length", str(len(body)))])
+                        return [body]
                 return self._app(environ, start)
             finally:
                 self._slots.give()
@@ -109,6 +120,22 @@ class Gate:
                 )
             if self._log is not None:
                 self._log.answered(environ, code, taken, kernel)
+
+    def _answer(self, environ: dict[str, Any], loaded: LoadedModel) -> bytes | None:
+        # Most requests by far: answered here they take half the time that they take in Falcon,
+        # which answers all that is at fault or out of the ordinary.
+        try:
+            query, options = from_query_string(environ["QUERY_STRING"], self._settings)
+        except Problem:
+            return None
+        if options.explain:
+            return None
+        environ[QUERY] = query
+        try:
+            body, environ[KERNEL_NS] = answer_one(loaded, query, options)
+        except Exception:
+            return None
+        return body
 
     def _refuse(
         self,
