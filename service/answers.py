@@ -7,7 +7,7 @@ from typing import Any
 
 from service.encoding import encode
 from service.live import LoadedModel
-from service.score_request import Options
+from service.score_request import NO_OPTIONS, Options
 from topiccore import Answer, EmittedLabel, Explanation
 
 SHARES = 50
@@ -16,6 +16,13 @@ SHARES = 50
 
 def answer_one(loaded: LoadedModel, query: bytes, options: Options) -> tuple[bytes, int]:
     """The JSON answer to one query, and the nanoseconds that the model took for it."""
+    if options is NO_OPTIONS:
+        started = perf_counter_ns()
+        answer = loaded.model.score(query)
+        taken = perf_counter_ns() - started
+        if loaded.counts is not None:
+            loaded.counts.add(query, answer, True)
+        return _write_one(loaded, answer, answer.truncated), taken
     started = perf_counter_ns()
     answer = loaded.model.score(query, **_kernel_options(loaded, options))
     taken = perf_counter_ns() - started
@@ -27,9 +34,7 @@ def answer_one(loaded: LoadedModel, query: bytes, options: Options) -> tuple[byt
         content = _explained(loaded, query, labels, answer.truncated)
         taken += perf_counter_ns() - started
         return encode(content | {"model": loaded.model.id}), taken
-    return (f'{{"topics":[{_write(loaded, labels)}{loaded.endings[answer.truncated]}').encode(
-        "ascii"
-    ), taken
+    return _write_one(loaded, labels, answer.truncated), taken
 
 
 def answer_batch(loaded: LoadedModel, queries: list[bytes], options: Options) -> tuple[bytes, int]:
@@ -72,6 +77,10 @@ def _chosen(loaded: LoadedModel, answer: Answer, options: Options) -> list[Emitt
         return answer
     topics = [label for label in answer if label.code in loaded.topics]
     return topics if options.max_labels is None else topics[: options.max_labels]
+
+
+def _write_one(loaded: LoadedModel, labels: list[EmittedLabel], truncated: bool) -> bytes:
+    return f'{{"topics":[{_write(loaded, labels)}{loaded.endings[truncated]}'.encode("ascii")
 
 
 def _write(loaded: LoadedModel, labels: list[EmittedLabel]) -> str:

@@ -122,6 +122,8 @@ class AccessLog:
     ) -> None:
         """Logs an answer, or leaves it out."""
         # A 503 says that there is too much to do already.
+        if not self._share and status[0] != "5":
+            return
         failed = status[0] == "5" and status != "503"
         if not failed and random.random() >= self._share:
             return
