@@ -8,6 +8,7 @@ from typing import Any
 import falcon
 
 from service import problems
+from service.body_clock import BodyClock
 from service.bounds import Bounds
 from service.gate import Gate, Log, WsgiApp
 from service.live import LiveModel, prepare
@@ -36,10 +37,11 @@ def create_app(
     meter: RequestMeter | None = None,
     tokens: Tokens | None = None,
     log: Log | None = None,
+    clock: BodyClock | None = None,
 ) -> WsgiApp:
     """The application around a model; reads no environment and no file."""
     live = model if isinstance(model, LiveModel) else LiveModel(prepare(model))
-    bounds = Bounds(settings, meter)
+    bounds = Bounds(settings, meter, clock)
     app: falcon.App[Any, Any] = falcon.App()
     problems.install(app)
     app.add_route("/v1/topics", TopicsResource(settings, bounds))

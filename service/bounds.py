@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
+from service.body_clock import BodyClock
 from service.problems import Problem
 from service.request_meter import RequestMeter
 from service.settings import Settings
@@ -33,15 +35,43 @@ class Bound:
         self._slots.give()
 
 
+class Body:
+    """A context for reading the body of a request."""
+
+    def __init__(self, bound: Bound, clock: BodyClock | None, environ: dict[str, Any]):
+        self._bound = bound
+        self._clock = clock
+        self._environ = environ
+
+    def __enter__(self) -> None:
+        self._bound.__enter__()
+        if self._clock is not None:
+            self._clock.begin(self._environ)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._bound.__exit__()
+        if self._clock is not None and self._clock.end() and error is not None:
+            raise Problem(
+                HTTPStatus.REQUEST_TIMEOUT,
+                "The body took too long.",
+                headers={"connection": "close"},
+            ) from error
+
+
 class Bounds:
     """The bounds of a worker."""
 
-    def __init__(self, settings: Settings, meter: RequestMeter | None):
-        # A body that comes slowly holds its thread, and the server sets it no time limit.
-        self.bodies = Bound(
+    def __init__(self, settings: Settings, meter: RequestMeter | None, clock: BodyClock | None):
+        # A body that comes slowly holds its thread.
+        self._bodies = Bound(
             settings.max_bodies, "bodies", "The server is reading all the bodies it can.", meter
         )
+        self._clock = clock
         # An explanation takes a thousand times as long as an answer, and others wait for it.
         self.explanations = Bound(
             EXPLANATIONS, "explanations", "The server is making all explanations it can.", meter
         )
+
+    def body(self, environ: dict[str, Any]) -> Body:
+        """The context in which the body of a request is read."""
+        return Body(self._bodies, self._clock, environ)

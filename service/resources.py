@@ -34,7 +34,7 @@ class TopicsResource:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Scores ``{"query": ...}`` with the options."""
-        with self._bounds.bodies:
+        with self._bounds.body(req.env):
             query, options = from_body(req, self._settings)
         self._answer(req, resp, query, options)
 
@@ -60,7 +60,7 @@ class BatchResource:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Scores ``{"queries": [...]}`` with the options."""
-        with self._bounds.bodies:
+        with self._bounds.body(req.env):
             queries, options = from_batch_body(req, self._settings)
         req.env[BATCH] = len(queries)
         loaded: LoadedModel = req.env[LOADED]

@@ -54,6 +54,11 @@ class Settings:
         default=64,
         metadata=_whole(1, 10_000, "bodies that a worker reads at a time; more are answered 503"),
     )
+    body_seconds: int = field(
+        default=30,
+        # Above the time limit on heads, by which idle connections are told from slow bodies.
+        metadata=_whole(15, 3600, "end requests whose body takes longer, in seconds"),
+    )
     watch: bool = field(
         default=False, metadata=_help("look every half second whether the artifact was replaced")
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from service import logs, traces
 from service.app import create_app
+from service.body_clock import BodyClock
 from service.gate import WsgiApp
 from service.live import LiveModel, LoadedModel
 from service.logs import AccessLog
@@ -51,7 +52,9 @@ def start(environment: Mapping[str, str]) -> WsgiApp:
     ).start()
     logger.info("ready: %s", live.current.model.id[:12])
     log = AccessLog(settings.log_sample, settings.log_queries)
-    app = create_app(live, settings, meter=meter, tokens=tokens, log=log)
+    clock = BodyClock(settings.body_seconds)
+    clock.start()
+    app = create_app(live, settings, meter=meter, tokens=tokens, log=log, clock=clock)
     return traces.exporting(app) if traces.wanted(environment) else app
 
 
