@@ -129,6 +129,7 @@ def _batch(settings: Settings) -> dict[str, Any]:
 def _body_errors(too_long: str) -> dict[str, str]:
     return {
         "400": "The body or a field of it is at fault.",
+        "408": "The body took too long.",
         "411": "The body needs a Content-Length.",
         "413": too_long,
         "415": "The body is not JSON in UTF-8, or is compressed.",

@@ -1,0 +1,215 @@
+"""The client against a running service, and against servers that fail in every way."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+
+import pytest
+from service_support import free_port, running_server, save_tiny_artifact
+
+from topiccore import TopiccoreError, load
+
+pytest.importorskip("urllib3")
+
+from topiccore.client import Client, ServiceError, Topic, UnavailableError
+
+OK = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 44\r\n\r\n"
+    b'{"topics":[],"truncated":false,"model":"it"}'
+)
+BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: 0\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("service") / "tiny"
+    save_tiny_artifact(path)
+    return load(path)
+
+
+@pytest.fixture(scope="module")
+def server(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    tokens = folder / "tokens"
+    tokens.write_text("t" * 20)
+    options = ("--tokens", str(tokens), "--max-batch-queries", "3")
+    with running_server(model.artifact.path, folder, *options, workers=1) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server):
+    with Client(f"http://127.0.0.1:{server.port}/", token="t" * 20, timeout=30) as client:
+        yield client
+
+
+# --- a service ----------------------------------------------------------------------------------
+
+
+def test_topics(client, model):
+    found = client.topics("honda crème", request_id="mine")
+    assert [(x.code, x.name) for x in found.topics] == [
+        (x.code, x.name) for x in model.score("honda crème")
+    ]
+    assert isinstance(found.topics[0], Topic)
+    assert (found.truncated, found.model, found.request_id) == (False, model.id, "mine")
+
+
+def test_options(client):
+    found = client.topics("honda soup", topics_only=True, max_labels=1, min_score=0.5, explain=True)
+    assert [one.code for one in found.topics] == ["V"]
+    assert found.topics[0].explanation["threshold"] == 0
+
+
+def test_batch(client):
+    found = client.topics_batch(["honda", "", "soup"])
+    assert [[x.code for x in one.topics] for one in found] == [["V", "V1"], [], ["F"]]
+    assert client.topics_batch([]) == []
+    with pytest.raises(TypeError, match="one query"):
+        client.topics_batch("honda")
+
+
+def test_model_and_taxonomy(client, model):
+    assert client.model()["id"] == model.id
+    assert [topic["code"] for topic in client.taxonomy()["topics"]] == ["V", "F"]
+    assert client.ready()
+
+
+def test_problems(client, server):
+    with pytest.raises(ServiceError, match="413.*queries") as info:
+        client.topics_batch(["a"] * 4)
+    assert (info.value.status, info.value.field) == (413, "queries")
+    assert info.value.request_id
+    with (
+        Client(f"http://127.0.0.1:{server.port}", retries=0) as stranger,
+        pytest.raises(ServiceError, match="401.*bearer token"),
+    ):
+        stranger.topics("honda")
+    assert issubclass(ServiceError, TopiccoreError)
+
+
+def test_threads_share_a_client(client):
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(client.topics("honda").topics[0].code))
+        for _ in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == ["V"] * 20
+
+
+# --- servers that fail --------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def playing(*answers):
+    """A server whose connections get these answers in turn, one a request; ``None`` is silence.
+
+    ``b""`` closes the connection.  Yields its port, and the requests and connections it saw.
+    """
+    seen = {"requests": 0, "connections": 0}
+    left = list(answers)
+    listener = socket.create_server(("127.0.0.1", 0))
+    held = []
+
+    def serve(connection):
+        with connection, contextlib.suppress(OSError):
+            while data := connection.recv(65536):
+                if b"\r\n\r\n" not in data:
+                    continue
+                seen["requests"] += 1
+                answer = left.pop(0)
+                if answer is None:
+                    held.append(connection.dup())
+                    return
+                if not answer:
+                    return
+                connection.sendall(answer)
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                seen["connections"] += 1
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listener.getsockname()[1], seen
+    finally:
+        listener.close()
+        for one in held:
+            one.close()
+
+
+def at(port, **options):
+    return Client(f"http://127.0.0.1:{port}", **({"timeout": 30} | options))
+
+
+def test_the_connection_is_kept():
+    with playing(OK, OK, OK) as (port, seen), at(port) as client:
+        for _ in range(3):
+            assert client.topics("a").model == "it"
+        assert seen == {"requests": 3, "connections": 1}
+
+
+@pytest.mark.parametrize("failure", [BUSY, b"", BUSY.replace(b"503", b"502")])
+def test_failures_are_tried_again(failure):
+    with playing(failure, failure, OK) as (port, seen), at(port) as client:
+        assert client.topics("a").model == "it"
+        assert seen["requests"] == 3
+
+
+def test_silence_is_tried_again():
+    with playing(None, OK) as (port, seen), at(port, timeout=0.3) as client:
+        assert client.topics("a").model == "it"
+        assert seen["requests"] == 2
+
+
+def test_tries_come_to_an_end():
+    with playing(*[BUSY] * 3) as (port, seen), at(port, retries=2) as client:
+        with pytest.raises(ServiceError, match="503"):
+            client.topics("a")
+        assert seen["requests"] == 3
+    with (
+        playing(b"", b"") as (port, _),
+        at(port, retries=1) as client,
+        pytest.raises(UnavailableError),
+    ):
+        client.topics("a")
+
+
+def test_what_the_client_did_wrong_is_not_tried_again():
+    answer = b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n"
+    with playing(answer) as (port, seen), at(port) as client:
+        with pytest.raises(ServiceError, match="400"):
+            client.topics("a")
+        assert seen["requests"] == 1
+
+
+def test_nobody_listens():
+    with at(free_port(), retries=1, timeout=1) as client:
+        with pytest.raises(UnavailableError, match="127.0.0.1"):
+            client.topics("a")
+        assert not client.ready()
+
+
+def test_an_answer_that_is_not_the_services():
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>"
+    with (
+        playing(answer) as (port, _),
+        at(port) as client,
+        pytest.raises(ServiceError, match="not that of a topiccore service"),
+    ):
+        client.topics("a")
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:80", "ftp://x", "http://", "/v1"])
+def test_what_is_no_url(url):
+    with pytest.raises(ValueError, match="not the URL"):
+        Client(url)
