@@ -78,13 +78,13 @@ def test_model_and_taxonomy(client, model):
 
 
 def test_problems(client, server):
-    with pytest.raises(ServiceError, match="413.*queries") as info:
+    with pytest.raises(ServiceError, match=r"413.*queries") as info:
         client.topics_batch(["a"] * 4)
     assert (info.value.status, info.value.field) == (413, "queries")
     assert info.value.request_id
     with (
         Client(f"http://127.0.0.1:{server.port}", retries=0) as stranger,
-        pytest.raises(ServiceError, match="401.*bearer token"),
+        pytest.raises(ServiceError, match=r"401.*bearer token"),
     ):
         stranger.topics("honda")
     assert issubclass(ServiceError, TopiccoreError)
@@ -171,7 +171,11 @@ def test_silence_is_tried_again():
         assert seen["requests"] == 2
 
 
-def test_tries_come_to_an_end():
+def test_tries_and_pauses_come_to_an_end(monkeypatch):
+    forever = BUSY.replace(b"Retry-After: 0", b"Retry-After: 99999")
+    monkeypatch.setattr("topiccore.client.LONGEST_PAUSE", 0.1)
+    with playing(forever, OK) as (port, _), at(port) as client:
+        assert client.topics("a").model == "it"
     with playing(*[BUSY] * 3) as (port, seen), at(port, retries=2) as client:
         with pytest.raises(ServiceError, match="503"):
             client.topics("a")
@@ -194,7 +198,7 @@ def test_what_the_client_did_wrong_is_not_tried_again():
 
 def test_nobody_listens():
     with at(free_port(), retries=1, timeout=1) as client:
-        with pytest.raises(UnavailableError, match="127.0.0.1"):
+        with pytest.raises(UnavailableError, match=r"127\.0\.0\.1"):
             client.topics("a")
         assert not client.ready()
 
