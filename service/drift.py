@@ -13,7 +13,7 @@ from service.ledger import Totals
 
 WINDOW_SECONDS = 3600.0
 STEP_SECONDS = 60.0
-LEAST_QUERIES = 2000
+LEAST_QUERIES = 5000
 """Fewer queries in the window say too little of the shares of hundreds of labels."""
 
 
@@ -66,11 +66,20 @@ def label_shares(recent: Mapping[Series, int], model: str) -> dict[str, float]:
     }
 
 
-def distance(live: Mapping[str, float], expected: Mapping[str, float]) -> float | None:
+def distance(
+    live: Mapping[str, float], expected: Mapping[str, float], emitted: int = 0
+) -> float | None:
     """The Jensen-Shannon distance between two distributions over labels, in [0, 1].
 
     It is the square root of the divergence in bits (Endres and Schindelin 2003), of the shares
     divided by their sum.  ``None`` where one of them is empty.
+
+    Args:
+        live: the shares that were found.
+        expected: the shares that are taken for true.
+        emitted: of how many labels ``live`` was made; what chance alone adds to the divergence of
+            so many, ``(labels - 1) / (8 ln 2 emitted)`` (a chi-squared statistic's mean), is taken
+            off.  0: nothing is.
     """
     total, whole = sum(live.values()), sum(expected.values())
     if total <= 0 or whole <= 0:
@@ -80,4 +89,7 @@ def distance(live: Mapping[str, float], expected: Mapping[str, float]) -> float 
         p, q = live.get(label, 0.0) / total, expected.get(label, 0.0) / whole
         middle = (p + q) / 2
         divergence += sum(x * math.log2(x / middle) / 2 for x in (p, q) if x > 0)
+    if emitted:
+        labels = sum(share > 0 for share in expected.values())
+        divergence -= (labels - 1) / (8 * math.log(2) * emitted)
     return math.sqrt(max(divergence, 0.0))

@@ -153,7 +153,8 @@ def _distances(
         "Distance from training, from 0 to 1: Jensen-Shannon of labels, else the difference.",
         labels=["of"],
     )
-    found = drift.distance(labels, wanted)
+    emitted = round(sum(labels.values()) * live["queries"])
+    found = drift.distance(labels, wanted, emitted)
     if found is not None:
         family.add_metric(["labels"], found)
     for name in ("coverage", "unknown_tokens"):

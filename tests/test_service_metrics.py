@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 
 import falcon.testing
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -232,7 +233,7 @@ def test_unknown_tokens(model):
 def test_drift_of_a_running_model(client, folder):
     collector = ServiceCollector(folder)
     samples(collector)
-    queries = ["honda"] * 1000 + ["what"] * 1000
+    queries = ["honda"] * 2500 + ["what"] * 2500
     for first in range(0, len(queries), 1000):
         client.simulate_post("/v1/topics:batch", json={"queries": queries[first : first + 1000]})
     found = samples(collector)
@@ -243,7 +244,7 @@ def test_drift_of_a_running_model(client, folder):
     )
     live, wanted = {"V": 0.5, "V1": 0.5}, EXPECTED["labels"]
     labels = value(found, "topiccore_drift_distance", of="labels")
-    assert labels == pytest.approx(drift.distance(live, wanted))
+    assert labels == pytest.approx(drift.distance(live, wanted, 5000))
     assert 0.1 < labels < 0.5
 
 
@@ -267,6 +268,15 @@ def test_distance_of_known_distributions():
     assert drift.distance({"a": 1.0}, {"a": 1.0, "b": 1.0}) == pytest.approx(expected)
     assert drift.distance({}, {"a": 1.0}) is None
     assert drift.distance({"a": 0.0}, {"a": 1.0}) is None
+
+
+def test_distance_without_what_chance_adds():
+    """Draws from the expected distribution itself lie at 0, but for the spread of chance."""
+    random = np.random.default_rng(5)
+    expected = dict(enumerate(random.dirichlet(np.ones(300))))
+    drawn = Counter(random.choice(300, 5000, p=list(expected.values())).tolist())
+    assert drift.distance(drawn, expected) > 0.08
+    assert drift.distance(drawn, expected, 5000) < 0.04
 
 
 def test_window():
