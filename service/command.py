@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -82,11 +83,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serves; returns 0 after SIGTERM or SIGINT.
 
-    Raises ``ArtifactError`` for an artifact that does not load, and ``AddressError``.
+    Raises ``ArtifactError`` for an artifact that does not load, ``TokensError``, ``AddressError``,
+    and ``TopiccoreError`` for what is not installed.
     """
     try:
         # The workers' imports are tried here, where one clear message can tell of them.
-        import service.worker  # noqa: F401
+        from service import traces, worker  # noqa: F401
+        from service.tokens import Tokens
 
         if arguments.server == "granian":
             from service.server import serve
@@ -100,6 +103,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise TopiccoreError(f"{error.name} is not installed; {PACKAGES[error.name]}") from error
     # Told here, a bad artifact is one clear message instead of one for every worker.
     load(find_artifact(arguments.model))
+    if arguments.tokens is not None:
+        Tokens(arguments.tokens)
+    if traces.wanted(os.environ):
+        traces.check()
     serve(
         arguments.model,
         ServerOptions(

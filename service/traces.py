@@ -24,18 +24,26 @@ def wanted(environment: Mapping[str, str]) -> bool:
     return not off and any(environment.get(name) for name in _ENDPOINTS)
 
 
-def exporting(app: WsgiApp) -> WsgiApp:
-    """The application with spans, sent in batches by a thread; raises ``TopiccoreError``."""
+def check() -> None:
+    """Raises ``TopiccoreError`` when what traces need is not installed."""
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter
+        import opentelemetry.sdk.trace  # noqa: F401
     except ModuleNotFoundError as error:
         raise TopiccoreError(
             f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but {error.name} is not installed; "
             "pip install 'topiccore[otel]'"
         ) from error
+
+
+def exporting(app: WsgiApp) -> WsgiApp:
+    """The application with spans, sent in batches by a thread; raises ``TopiccoreError``."""
+    check()
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
     # OTEL_SERVICE_NAME, where it is set, takes precedence.
     provider = TracerProvider(resource=Resource.create({"service.name": "topiccore"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -48,7 +48,7 @@ def listener():
 # --- arguments ----------------------------------------------------------------------------------
 
 
-def test_arguments(path, served):
+def test_arguments(path, served, tmp_path):
     arguments = ["--host", "::1", "--port", "1234", "--workers", "3", "--max-query-bytes", "100"]
     arguments += [
         "--max-connections",
@@ -59,10 +59,11 @@ def test_arguments(path, served):
         "::",
         "--watch",
     ]
-    arguments += ["--tokens", "file", "--log-sample", "0.25", "--log-queries"]
+    (tmp_path / "file").write_text("a" * 16)
+    arguments += ["--tokens", str(tmp_path / "file"), "--log-sample", "0.25", "--log-queries"]
     assert main(["serve", "--model", str(path), *arguments]) == 0
     settings = Settings(
-        max_query_bytes=100, watch=True, tokens=Path("file"), log_sample=0.25, log_queries=True
+        max_query_bytes=100, watch=True, tokens=tmp_path / "file", log_sample=0.25, log_queries=True
     )
     assert served == [(path, ServerOptions("::1", 1234, 3, 7, "::", 99), settings)]
 
@@ -95,6 +96,12 @@ def test_numbers_out_of_range(path, served, capsys, option, texts, top):
 def test_artifact_that_does_not_load(tmp_path, served, capsys):
     assert main(["serve", "--model", str(tmp_path / "none")]) == 1
     assert re.match(rf"topiccore: error: {tmp_path}/none/manifest.json: ", capsys.readouterr().err)
+    assert served == []
+
+
+def test_tokens_that_cannot_be_read(path, tmp_path, served, capsys):
+    assert main(["serve", "--model", str(path), "--tokens", str(tmp_path / "none")]) == 1
+    assert f"{tmp_path}/none: No such file" in capsys.readouterr().err
     assert served == []
 
 

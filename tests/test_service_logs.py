@@ -130,7 +130,7 @@ def test_traces_are_only_for_those_who_name_a_place():
 
 
 def test_traces_that_are_not_installed(model, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "opentelemetry.sdk.resources", None)
+    monkeypatch.setitem(__import__("sys").modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(TopiccoreError, match=r"topiccore\[otel\]"):
         traces.exporting(create_app(model))
 
