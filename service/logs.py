@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
-import logging.config
-import logging.handlers
+import os
 import queue
 import random
+import threading
 import time
 from typing import Any
 
@@ -15,10 +17,11 @@ from service.environ import BATCH, LOADED, QUERY, REQUEST_ID
 from service.live import LoadedModel
 from service.request_id import traceparent
 from service.request_meter import ROUTES
-from service.settings import Settings
 
 WAITING = 10_000
 """Lines that may wait to be written; more are left out, and their number is told."""
+FLUSH_SECONDS = 0.5
+"""How long a process that ends waits for its last lines to be written."""
 _ROUTES = frozenset(ROUTES)
 
 access = logging.getLogger("service.access")
@@ -55,59 +58,68 @@ class TextFormatter(logging.Formatter):
         return f"{super().format(record)} {fields}".rstrip()
 
 
-class BoundedQueueHandler(logging.handlers.QueueHandler):
-    """Hands records to the writing thread, and never waits for it."""
+class BackgroundHandler(logging.Handler):
+    """Writes records to standard error in a thread of its own, for which nobody waits.
+
+    The thread starts with the first record of each process, forked ones too.
+    """
 
     def __init__(self) -> None:
-        super().__init__(queue.Queue(WAITING))
+        super().__init__()
+        self._queue: queue.Queue[logging.LogRecord] = queue.Queue(WAITING)
         self._dropped = 0
+        self._process = 0
+        # Without a buffer and its lock, which a process that ends would wait for.
+        self.stream: io.RawIOBase = io.FileIO(2, "w", closefd=False)
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """The record as it is: it does not leave the process."""
-        return record
+    def _start(self) -> None:
+        # What a forked process inherits is the other process's to write.
+        self._queue = queue.Queue(WAITING)
+        self._dropped = 0
+        self._process = os.getpid()
+        threading.Thread(target=self._write, args=(self._queue,), name="logs", daemon=True).start()
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Adds the record, or counts it as left out."""
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hands the record to the thread, or counts it as left out."""
+        if self._process != os.getpid():
+            self._start()
         if self._dropped:
             record.fields = getattr(record, "fields", {}) | {"left_out_before": self._dropped}
         try:
-            self.queue.put_nowait(record)
+            self._queue.put_nowait(record)
             self._dropped = 0
         except queue.Full:
             self._dropped += 1
 
+    def flush(self) -> None:
+        """Waits until all is written, but not for long."""
+        end = time.monotonic() + FLUSH_SECONDS
+        while self._queue.unfinished_tasks and time.monotonic() < end:
+            time.sleep(0.005)
+
+    def _write(self, records: queue.Queue[logging.LogRecord]) -> None:
+        while True:
+            record = records.get()
+            # A full disk loses lines and nothing else.
+            with contextlib.suppress(Exception):
+                self.stream.write(f"{self.format(record)}\n".encode())
+            records.task_done()
+
 
 def configuration(log_format: str) -> dict[str, Any]:
-    """What ``logging.config`` makes the loggers of, in the main process and for the server."""
+    """What ``logging.config`` makes the loggers of, in the main process and in the workers."""
     formatter = JsonFormatter if log_format == "json" else TextFormatter
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"service": {"()": formatter}},
-        "handlers": {
-            "service": {
-                "class": "logging.StreamHandler",
-                "formatter": "service",
-                "stream": "ext://sys.stderr",
-            }
-        },
+        "handlers": {"service": {"()": BackgroundHandler, "formatter": "service"}},
         "root": {"handlers": ["service"], "level": "WARNING"},
         "loggers": {
             name: {"handlers": ["service"], "level": "INFO", "propagate": False}
             for name in ("_granian", "gunicorn.error", "service")
         },
     }
-
-
-def start(settings: Settings) -> None:
-    """Sets up the logs of a worker, with the writing thread."""
-    # A full disk must not make noise in place of every line that it swallows.
-    logging.raiseExceptions = False
-    logging.config.dictConfig(configuration(settings.log_format))
-    logger = logging.getLogger("service")
-    handler = BoundedQueueHandler()
-    logging.handlers.QueueListener(handler.queue, *logger.handlers).start()
-    logger.handlers[:] = [handler]
 
 
 class AccessLog:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from service import logs, traces
+from service import traces
 from service.app import create_app
 from service.body_clock import BodyClock
 from service.gate import WsgiApp
@@ -37,8 +37,6 @@ def start(environment: Mapping[str, str]) -> WsgiApp:
     control = None if folder is None else open_control(folder)
     meter = None if folder is None else RequestMeter(folder)
     tokens = None if settings.tokens is None else Tokens(settings.tokens)
-    if folder is not None:
-        logs.start(settings)
     live = LiveModel(_first(path, folder, control))
     sys.setswitchinterval(SWITCH_SECONDS)
     Reloader(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import threading
 
 import falcon.testing
 import pytest
-from service_support import post, save_tiny_artifact
+from service_support import post, save_tiny_artifact, wait_for
 
 from service import logs, traces
 from service.app import create_app
-from service.logs import AccessLog, BoundedQueueHandler, JsonFormatter, TextFormatter
+from service.logs import AccessLog, BackgroundHandler, JsonFormatter, TextFormatter
 from topiccore import TopiccoreError, load
 
 SECRET = "zebrafish"
@@ -109,14 +111,42 @@ def test_formats():
 
 def test_lines_that_nobody_writes_are_left_out_and_counted(monkeypatch):
     monkeypatch.setattr(logs, "WAITING", 3)
-    handler = BoundedQueueHandler()
+    let_go = threading.Event()
+    written = []
+
+    class Stuck:
+        def write(self, text):
+            assert let_go.wait(60)
+            written.append(json.loads(text))
+
+    handler = BackgroundHandler()
+    handler.stream = Stuck()
+    handler.setFormatter(JsonFormatter())
+    handler.emit(record("first"))
+    wait_for(lambda: handler._queue.empty())
     for number in range(10):
         handler.emit(record(str(number)))
-    assert [handler.queue.get().getMessage() for _ in range(3)] == ["0", "1", "2"]
+    let_go.set()
+    handler.flush()
+    wait_for(lambda: len(written) == 4)
     handler.emit(record("later"))
-    assert handler.queue.get().fields == {"left_out_before": 7}
     handler.emit(record("then"))
-    assert not hasattr(handler.queue.get(), "fields")
+    wait_for(lambda: len(written) == 6)
+    assert [line["message"] for line in written] == ["first", "0", "1", "2", "later", "then"]
+    assert [line.get("left_out_before") for line in written] == [None] * 4 + [7, None]
+
+
+def test_lines_that_cannot_be_written_are_lost_and_nothing_else():
+    class Full:
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    handler = BackgroundHandler()
+    handler.stream = Full()
+    for _ in range(3):
+        handler.emit(record("lost"))
+        handler.flush()
+    assert handler._queue.unfinished_tasks == 0
 
 
 # --- traces -------------------------------------------------------------------------------------
@@ -130,7 +160,7 @@ def test_traces_are_only_for_those_who_name_a_place():
 
 
 def test_traces_that_are_not_installed(model, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "opentelemetry.sdk.trace", None)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(TopiccoreError, match=r"topiccore\[otel\]"):
         traces.exporting(create_app(model))
 
