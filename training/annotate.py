@@ -6,6 +6,7 @@ with a larger pool, goes on from there.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -102,13 +103,19 @@ def fit_teacher(
     cache: Path,
     report: Report,
 ) -> Teacher:
-    """The fitted teacher; its key names settings, labels and encoders."""
-    sums = [data.sums[name] for name in ("taxonomy", "train", "validation")]
+    """The fitted teacher; its key names settings, what it learns from and encoders."""
     packages = [package.sha256 for package in (*MPNET_PARTS, MINILM)]
-    key = settings.key(sums, packages)
+    key = settings.key(data.sums["taxonomy"], _labels_sum(data.train), packages)
     teacher = Teacher(settings, data.taxonomy, data.train, key, cache, report)
     teacher.fit()
     return teacher
+
+
+def _labels_sum(queries: LabelledQueries) -> str:
+    # Not of the label files: the validation queries may be labelled anew, nothing learns from them.
+    digest = hashlib.sha256("\n".join(queries.texts).encode())
+    digest.update(np.packbits(queries.gold).tobytes())
+    return digest.hexdigest()
 
 
 def out_of_fold_figures(teacher: Teacher, report: Report) -> dict[str, Figures]:
