@@ -33,6 +33,7 @@ SMALL: dict[str, Any] = {
     "student.epochs": 3,
     "thresholds.precision": 0.7,
     "thresholds.confidence": 0.9,
+    "thresholds.further": 0.7,
     "thresholds.min_support": 10,
 }
 TRAINING_QUERIES = 12_000

@@ -26,6 +26,7 @@ class Kernel:
         encoding: str,
         bias: NDArray[np.float32],
         thresholds: NDArray[np.float32],
+        beside: NDArray[np.float32],
         slopes: NDArray[np.float32],
         intercepts: NDArray[np.float32],
         context: NDArray[np.float32],

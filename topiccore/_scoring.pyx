@@ -47,6 +47,10 @@ cdef extern from "_context.h" nogil:
     void topiccore_in_context(const float *logits, const float *family, const float *sibling,
                               const float *rival, const int32_t *starts, int topics,
                               BestTwo *families, float *bests, float *context_logits)
+    void topiccore_best_of_topics(const float *logits, const int32_t *starts, int topics,
+                                  BestTwo *families, float *bests)
+    int drop_beside(const float *context_logits, const float *beside, const float *bests,
+                    int topics, const int32_t *topic_of, int32_t *reached, int found)
 
 cdef extern from "_arrow.h" nogil:
     struct ArrowSchema:
@@ -520,12 +524,15 @@ cdef class Kernel:
     cdef const uint16_t *cells
     cdef const float *bias
     cdef const float *thresholds
+    cdef const float *beside         # NULL where it is thresholds
     cdef const float *slopes
     cdef const float *intercepts
     cdef const float *context        # [3 * labels], NULL where all of it is 0
     cdef const int32_t *parents
     cdef object starts_array
     cdef const int32_t *starts       # [topics + 1]: the label each topic is, then the end
+    cdef object topic_of_array
+    cdef const int32_t *topic_of     # [labels]: which of the topics a label is or belongs to
     cdef int topics
     cdef list codes
     cdef list names
@@ -537,14 +544,14 @@ cdef class Kernel:
 
     def __init__(self, const uint32_t[::1] groups, const uint16_t[::1] keys,
                  const uint32_t[::1] entries, rows, str encoding, const float[::1] bias,
-                 const float[::1] thresholds, const float[::1] slopes,
-                 const float[::1] intercepts, const float[:, ::1] context,
-                 const int32_t[::1] parents, names):
-        cdef const int32_t[::1] starts
+                 const float[::1] thresholds, const float[::1] beside,
+                 const float[::1] slopes, const float[::1] intercepts,
+                 const float[:, ::1] context, const int32_t[::1] parents, names):
+        cdef const int32_t[::1] starts, topic_of
         cdef const float[:, ::1] dense
         cdef const uint16_t[::1] cells
-        self.arrays = (groups, keys, entries, rows, bias, thresholds, slopes, intercepts, context,
-                       parents)
+        self.arrays = (groups, keys, entries, rows, bias, thresholds, beside, slopes, intercepts,
+                       context, parents)
         self.labels = <int>len(bias)
         self.groups = &groups[0]
         self.keys = &keys[0] if len(keys) else NULL
@@ -558,6 +565,7 @@ cdef class Kernel:
             self.rows = &dense[0, 0] if len(dense) else NULL
         self.bias = &bias[0]
         self.thresholds = &thresholds[0]
+        self.beside = NULL if np.array_equal(thresholds, beside) else &beside[0]
         self.slopes = &slopes[0]
         self.intercepts = &intercepts[0]
         self.context = &context[0, 0] if np.any(context) else NULL
@@ -567,6 +575,10 @@ cdef class Kernel:
         ).astype(np.int32)
         self.starts = &starts[0]
         self.topics = <int>len(starts) - 1
+        self.topic_of_array = topic_of = (
+            np.cumsum(np.less(parents, 0), dtype=np.int32) - np.int32(1)
+        )
+        self.topic_of = &topic_of[0]
         self.codes = [code for code, _ in names]
         self.names = [name for _, name in names]
         self.mask = 1
@@ -671,6 +683,12 @@ cdef class Kernel:
         logits = scratch.in_context
         if floor < 0:
             found = topiccore_find_reached(logits, self.thresholds, self.labels, scratch.reached)
+            if found and self.beside != NULL:
+                if self.context == NULL:
+                    topiccore_best_of_topics(logits, self.starts, self.topics, scratch.families,
+                                             scratch.bests)
+                found = drop_beside(logits, self.beside, scratch.bests, self.topics, self.topic_of,
+                                    scratch.reached, found)
             if found == 0:
                 return 0
             memset(scratch.place, 0xFF, self.labels * sizeof(int32_t))

@@ -9,6 +9,8 @@
     context.npy       float32 [3, labels]    weights of what a query's other labels say: the family,
                                              the best sibling, the best rival (topiccore.reference)
     thresholds.npy    float32 [labels]       on logits in context; +inf: the label is never emitted
+    beside.npy        float32 [labels]       the same, at least as high, for labels of other topics
+                                             than the query's best
     slopes.npy        float32 [labels]       calibration: score = sigmoid(slope * logit in context
     intercepts.npy    float32 [labels]       + intercept)
 
@@ -50,13 +52,13 @@ from topiccore.reference import GROUPS, PLAIN, SCALED, SCHEME
 from topiccore.taxonomy import Taxonomy, TaxonomyLabel
 
 FORMAT = "topiccore-artifact"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
 ROW_TYPES = {"float32": "<f4", "sparse8": "<u2"}
 """The encodings and the type of their rows."""
 ARRAYS = (
     *("groups", "keys", "entries", "rows", "bias"),
-    *("context", "thresholds", "slopes", "intercepts"),
+    *("context", "thresholds", "beside", "slopes", "intercepts"),
 )
 _TYPES = {"groups": "<u4", "keys": "<u2", "entries": "<u4"}
 _HEADER_BYTES = 128
@@ -96,6 +98,8 @@ class Artifact:
     intercepts: NDArray[np.float32]
     context: NDArray[np.float32] = field(default_factory=lambda: np.zeros((3, 0), np.float32))
     """Left out: zeros, a label's logit stands by itself."""
+    beside: NDArray[np.float32] | None = None
+    """Left out: the thresholds, whatever the query's best topic."""
     training: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     encoding: str = "float32"
@@ -110,6 +114,8 @@ class Artifact:
 
     def array(self, name: str) -> NDArray[Any]:
         """One of ``ARRAYS`` by its name."""
+        if name == "beside" and self.beside is None:
+            return self.thresholds
         owner = self.index if name in _TYPES else self
         values: NDArray[Any] = getattr(owner, name)
         return values
@@ -350,11 +356,16 @@ def _check_arrays(
     def refuse(name: str, what: str) -> ArtifactError:
         return ArtifactError(f"{path / name}.npy: {what}")
 
-    for name in ("bias", "thresholds", "slopes", "intercepts"):
+    for name in ("bias", "thresholds", "beside", "slopes", "intercepts"):
         values = arrays[name]
         if values.shape != (labels,):
             raise refuse(name, f"shape {values.shape} for {labels} labels")
-        good = ~np.isnan(values) if name == "thresholds" else np.isfinite(values)
+        if name == "thresholds":
+            good = ~np.isnan(values)
+        elif name == "beside":
+            good = values >= arrays["thresholds"]
+        else:
+            good = np.isfinite(values)
         if name == "slopes":
             good &= values > 0
         if not good.all():

@@ -17,7 +17,15 @@ from topiccore._scoring import Answer, Kernel, features, tokenize
 from topiccore.arrow import ArrowAnswers, score_columns
 from topiccore.artifact import Artifact
 from topiccore.errors import ArtifactError
-from topiccore.reference import CONTEXT, context, find_rows, in_context_of, scale, sigmoid
+from topiccore.reference import (
+    CONTEXT,
+    beside_best,
+    context,
+    find_rows,
+    in_context_of,
+    scale,
+    sigmoid,
+)
 from topiccore.taxonomy import Taxonomy
 
 
@@ -34,7 +42,8 @@ class Explanation:
     """Why a label has its score.
 
     ``logit`` is ``bias`` plus the shares of all features; ``context_logit`` is ``logit`` plus the
-    shares of the query's other labels, and what ``threshold`` is compared with.
+    shares of the query's other labels, and what ``threshold`` is compared with.  ``threshold`` is
+    the one that holds for this query: a label of another topic than the query's best has another.
     """
 
     code: str
@@ -68,6 +77,7 @@ class TopicModel:
             artifact.encoding,
             artifact.bias,
             artifact.thresholds,
+            artifact.array("beside"),
             artifact.slopes,
             artifact.intercepts,
             artifact.context,
@@ -173,6 +183,11 @@ class TopicModel:
         logits = self._kernel.logits([query])[0]
         others = context(logits, self.taxonomy)
         in_context = in_context_of(logits, others, self._artifact.context)
+        thresholds = np.where(
+            beside_best(logits, self.taxonomy),
+            self._artifact.array("beside"),
+            self._artifact.thresholds,
+        )
         emitted = {label.code: label.score for label in answer}
         unknown = tuple(
             token
@@ -197,7 +212,7 @@ class TopicModel:
                     score=emitted.get(code, self._calibrated(place, float(in_context[place]))),
                     logit=float(logits[place]),
                     context_logit=float(in_context[place]),
-                    threshold=float(self._artifact.thresholds[place]),
+                    threshold=float(thresholds[place]),
                     bias=float(self._artifact.bias[place]),
                     shares=tuple(shares),
                     context=tuple(

@@ -255,6 +255,17 @@ def in_context_of(
     return sums
 
 
+def beside_best(values: NDArray[np.float32], taxonomy: Taxonomy) -> NDArray[np.bool_]:
+    """bool [labels]: whether another topic than the label's has the best logit, float32 [labels].
+
+    A topic's best logit is its own or a subtopic's; topics that tie are best together.
+    """
+    topic_of = np.where(taxonomy.parents < 0, np.arange(len(taxonomy)), taxonomy.parents)
+    bests = np.full(len(taxonomy), -np.inf, np.float32)
+    np.maximum.at(bests, topic_of, values)
+    return np.asarray(bests[topic_of] < bests.max())
+
+
 def sigmoid(value: float) -> float:
     """1 / (1 + exp(-value)), which is 0 where ``exp`` has no finite value."""
     try:
@@ -268,11 +279,14 @@ def score(
 ) -> list[tuple[str, float]]:
     """The emitted labels as (code, score), best first.
 
-    A label is emitted when its logit in context reaches its threshold (with ``min_score``: when
-    its score reaches that); a subtopic brings its topic, whose score is at least the subtopic's.
+    A label is emitted when its logit in context reaches its threshold, ``beside`` where another
+    topic than its own is the query's best (with ``min_score``: when its score reaches that); a
+    subtopic brings its topic, whose score is at least the subtopic's.
     """
     alone = logits(artifact, query)
     values = in_context_of(alone, context(alone, artifact.taxonomy), artifact.context)
+    others = beside_best(alone, artifact.taxonomy)
+    thresholds = np.where(others, artifact.array("beside"), artifact.thresholds)
     scores = [
         sigmoid(float(slope) * float(logit) + float(intercept))
         for logit, slope, intercept in zip(
@@ -282,9 +296,7 @@ def score(
     emitted: dict[int, float] = {}
     for label, parent in enumerate(artifact.taxonomy.parents.tolist()):
         reached = (
-            values[label] >= artifact.thresholds[label]
-            if min_score is None
-            else scores[label] >= min_score
+            values[label] >= thresholds[label] if min_score is None else scores[label] >= min_score
         )
         if reached:
             emitted[label] = max(scores[label], emitted.get(label, 0.0))

@@ -81,10 +81,11 @@ class StudentConfig:
 
 @dataclass(frozen=True)
 class ThresholdsConfig:
-    """How thresholds are chosen on out-of-fold scores of the training queries."""
+    """How thresholds are chosen on queries that nothing was learned from."""
 
     precision: float
     confidence: float
+    further: float
     min_support: int
 
 
@@ -143,6 +144,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "student.smoothing": (0, 0.49),
     "thresholds.precision": (0.01, 0.9999),
     "thresholds.confidence": (0.5, 0.9999),
+    "thresholds.further": (0.01, 1),
     "thresholds.min_support": (1, 10**6),
 }
 

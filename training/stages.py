@@ -162,16 +162,17 @@ def thresholds(run: Run) -> None:
     )
     emitted = int(np.isfinite(chosen.logits).sum())
     cuts = ", ".join(
-        f"{level} from a score of {cut:.2f}"
+        f"{kind} from a score of {cut:.2f}"
         if np.isfinite(cut)
-        else f"no {level}, as no cut is shown to keep the precision"
-        for level, cut in chosen.cuts.items()
+        else f"no {kind}, as no cut is shown to keep the precision"
+        for kind, cut in chosen.cuts.items()
     )
     run.report(f"thresholds: {cuts}; {emitted} of {len(chosen.logits)} labels can be emitted")
     run.folder.save_arrays(
         "thresholds",
         {
             "thresholds": chosen.logits,
+            "beside": chosen.beside,
             "slopes": calibration.slopes,
             "intercepts": calibration.intercepts,
             "context": calibration.weights,
