@@ -15,6 +15,8 @@ class EmittedLabel:
 
 class Answer(list[EmittedLabel]):
     truncated: bool
+    tokens: int
+    unknown: int
 
 class Kernel:
     def __init__(
@@ -53,6 +55,8 @@ class Block:
         labels: NDArray[np.int32],
         scores: NDArray[np.float64],
         truncated: NDArray[np.uint8],
+        tokens: NDArray[np.uint16],
+        unknown: NDArray[np.uint16],
     ) -> None: ...
 
 class Column:

@@ -458,19 +458,31 @@ cdef class EmittedLabel:
 cdef class Answer(list):
     """The emitted labels of a query, best first.
 
-    ``truncated`` tells whether only the first ``MAX_TOKENS`` tokens of the query were scored.
+    ``truncated`` tells whether only the first ``MAX_TOKENS`` tokens of the query were scored,
+    ``tokens`` how many were, ``unknown`` how many of them the model has no row for.
     """
 
     cdef public bint truncated
+    cdef public int tokens
+    cdef public int unknown
 
     def __reduce__(self):
-        return _rebuild_answer, (list(self), self.truncated)
+        return _rebuild_answer, (list(self), self.truncated, self.tokens, self.unknown)
 
 
-def _rebuild_answer(labels, truncated):
+def _rebuild_answer(labels, truncated, tokens, unknown):
     answer = Answer(labels)
     answer.truncated = truncated
+    answer.tokens = tokens
+    answer.unknown = unknown
     return answer
+
+
+cdef struct Seen:
+    # What was seen of a query.
+    uint16_t tokens       # scored, at most TOKENS
+    uint16_t unknown      # of these, without a row
+    uint8_t truncated
 
 
 cdef struct Candidate:
@@ -494,6 +506,7 @@ cdef int best_first(const void *left, const void *right) noexcept nogil:
 cdef struct Scratch:
     # What one query needs.  The arrays stand behind this in the same block.
     Tokens tokens
+    Seen seen
     uint32_t buckets[FEATURES]
     const float *plain[FEATURES]     # encoding float32: rows
     const float *scaled[FEATURES]
@@ -623,8 +636,8 @@ cdef class Kernel:
 
     cdef void compute_logits(self, const uint8_t *data, Py_ssize_t size, Scratch *scratch,
                              float *logits) noexcept nogil:
-        # Fills float [labels]; scratch.tokens says whether the query was cut.
-        cdef int i, count, found = 0, scaled_found = 0
+        # Fills float [labels] and scratch.seen.
+        cdef int i, count, found = 0, scaled_found = 0, known = 0
         cdef int64_t place
         cdef uint32_t entry, row
         cdef float scale
@@ -633,16 +646,21 @@ cdef class Kernel:
         tokenize_utf8(data, size, &scratch.tokens)
         count = hash_features(&scratch.tokens, scratch.buckets)
         scale = <float>(1.0 / sqrt(<double>max(scratch.tokens.count, 1)))
+        scratch.seen.tokens = <uint16_t>scratch.tokens.count
+        scratch.seen.truncated = scratch.tokens.truncated
         if self.sparse:
             for i in range(count):
                 place = self.find(scratch.buckets[i])
                 if place >= 0:
+                    # Words come first, then pairs.
+                    known += i < scratch.tokens.count
                     scratch.spans[2 * found] = self.entries[place]
                     scratch.spans[2 * found + 1] = self.entries[place + 1]
                     # The first lines of all rows are fetched at once, not one after the other.
                     prefetch(self.cells + self.entries[place])
                     prefetch(self.cells + self.entries[place] + 32)
                     found += 1
+            scratch.seen.unknown = <uint16_t>(scratch.tokens.count - known)
             topiccore_sum_sparse8(self.cells, scratch.spans, found, scale, self.bias, scratch.sums,
                                   self.mask, logits, self.labels)
             return
@@ -650,6 +668,7 @@ cdef class Kernel:
             place = self.find(scratch.buckets[i])
             if place < 0:
                 continue
+            known += i < scratch.tokens.count
             entry = self.entries[place]
             row = entry >> 2
             if entry & PLAIN:
@@ -659,6 +678,7 @@ cdef class Kernel:
             if entry & SCALED:
                 scratch.scaled[scaled_found] = self.rows + <size_t>row * self.labels
                 scaled_found += 1
+        scratch.seen.unknown = <uint16_t>(scratch.tokens.count - known)
         topiccore_sum_float32(scratch.plain, found, scratch.scaled, scaled_found, scale, self.bias,
                               logits, self.labels)
 
@@ -737,10 +757,10 @@ cdef class Kernel:
         count = self.emit(scratch, floor)
         if 0 <= limit < count:
             count = <int>limit
-        block.put(scratch.emitted, count, scratch.tokens.truncated)
+        block.put(scratch.emitted, count, scratch.seen)
         return 0
 
-    cdef Answer answer(self, const Candidate *emitted, int count, bint truncated):
+    cdef Answer answer(self, const Candidate *emitted, int count, Seen seen):
         cdef EmittedLabel label
         cdef Answer result = Answer.__new__(Answer)
         cdef int i
@@ -750,7 +770,9 @@ cdef class Kernel:
             label.name = <str>self.names[emitted[i].label]
             label.score = emitted[i].score
             result.append(label)
-        result.truncated = truncated
+        result.truncated = seen.truncated
+        result.tokens = seen.tokens
+        result.unknown = seen.unknown
         return result
 
     def score(self, query, double floor, Py_ssize_t limit):
@@ -770,7 +792,7 @@ cdef class Kernel:
                     count = self.emit(scratch, floor)
             if 0 <= limit < count:
                 count = <int>limit
-            return self.answer(scratch.emitted, count, scratch.tokens.truncated)
+            return self.answer(scratch.emitted, count, scratch.seen)
         finally:
             scratch_give(&self.pool, scratch)
 
@@ -799,7 +821,7 @@ cdef class Kernel:
             start = 0
             for row in range(count):
                 answers.append(self.answer(block.emitted + start, <int>(block.ends[row] - start),
-                                           block.truncated[row]))
+                                           block.seen[row]))
                 start = block.ends[row]
             keep.clear()
         return answers
@@ -837,6 +859,7 @@ cdef class Kernel:
         cdef const uint8_t *data = NULL
         cdef int64_t size = 0, row = start
         cdef Row kind = ROW_TEXT
+        cdef Seen nothing = Seen(0, 0, 0)
         try:
             with nogil:
                 for row in range(start, stop):
@@ -844,7 +867,7 @@ cdef class Kernel:
                     if kind == ROW_TEXT and size <= _MAX_QUERY_BYTES:
                         self.score_into(block, data, size, floor, limit, scratch)
                     elif kind == ROW_NULL:
-                        block.put(NULL, 0, False)
+                        block.put(NULL, 0, nothing)
                     else:
                         break
         finally:
@@ -864,7 +887,7 @@ cdef class Block:
 
     cdef Candidate *emitted
     cdef int64_t *ends               # where each query's labels end in ``emitted``
-    cdef uint8_t *truncated
+    cdef Seen *seen
     cdef readonly int64_t queries
     cdef readonly int64_t total      # labels of all queries
     cdef int64_t room
@@ -873,16 +896,16 @@ cdef class Block:
         self.room = 2 * queries + 16
         self.emitted = <Candidate *>malloc(self.room * sizeof(Candidate))
         self.ends = <int64_t *>malloc(queries * sizeof(int64_t) + 1)
-        self.truncated = <uint8_t *>malloc(queries + 1)
-        if self.emitted == NULL or self.ends == NULL or self.truncated == NULL:
+        self.seen = <Seen *>malloc(queries * sizeof(Seen) + 1)
+        if self.emitted == NULL or self.ends == NULL or self.seen == NULL:
             raise MemoryError
 
     def __dealloc__(self):
         free(self.emitted)
         free(self.ends)
-        free(self.truncated)
+        free(self.seen)
 
-    cdef int put(self, const Candidate *emitted, int count, bint truncated) except -1 nogil:
+    cdef int put(self, const Candidate *emitted, int count, Seen seen) except -1 nogil:
         # The next query's labels; there are no more queries than the block was made for.
         cdef void *more
         if self.total + count > self.room:
@@ -896,21 +919,25 @@ cdef class Block:
             memcpy(self.emitted + self.total, emitted, count * sizeof(Candidate))
         self.total += count
         self.ends[self.queries] = self.total
-        self.truncated[self.queries] = truncated
+        self.seen[self.queries] = seen
         self.queries += 1
         return 0
 
     def write(self, int64_t query, int64_t label, int32_t[::1] offsets, int32_t[::1] labels,
-              double[::1] scores, uint8_t[::1] truncated):
+              double[::1] scores, uint8_t[::1] truncated, uint16_t[::1] tokens,
+              uint16_t[::1] unknown):
         """Copies the answers to where ``query`` is the first and ``label`` the first label."""
         cdef int64_t i
-        if (query + self.queries >= len(offsets) or query + self.queries > len(truncated)
+        cdef int64_t queries = query + self.queries
+        if (queries >= len(offsets) or queries > min(len(truncated), len(tokens), len(unknown))
                 or label + self.total > min(len(labels), len(scores))):
             raise ValueError("the arrays are too short")
         with nogil:
             for i in range(self.queries):
                 offsets[query + i + 1] = <int32_t>(label + self.ends[i])
-                truncated[query + i] = self.truncated[i]
+                truncated[query + i] = self.seen[i].truncated
+                tokens[query + i] = self.seen[i].tokens
+                unknown[query + i] = self.seen[i].unknown
             for i in range(self.total):
                 labels[label + i] = self.emitted[i].label
                 scores[label + i] = self.emitted[i].score

@@ -122,7 +122,8 @@ class TopicModel:
             max_labels: return only so many of the best, 0 or more.
 
         The answer's ``truncated`` is true when the query has more than ``MAX_TOKENS`` tokens, of
-        which only the first were scored.  Raises ``QueryTypeError``, ``QueryTooLongError`` (above
+        which only the first were scored; ``tokens`` is how many were, ``unknown`` how many of them
+        the model has no row for.  Raises ``QueryTypeError``, ``QueryTooLongError`` (above
         ``MAX_QUERY_BYTES``), and ``ValueError`` for an argument out of range.
         """
         if min_score is None and max_labels is None:

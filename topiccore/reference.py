@@ -212,6 +212,13 @@ def logits(artifact: Artifact, query: str | bytes) -> NDArray[np.float32]:
     return np.asarray(total, dtype=np.float32)
 
 
+def unknown_tokens(artifact: Artifact, query: str | bytes) -> int:
+    """How many of the scored tokens of a query the artifact has no row for."""
+    tokens = min(len(tokenize(query)), MAX_TOKENS)
+    buckets = [bucket for _, bucket in features(query)][:tokens]
+    return sum(find_feature(artifact.index, bucket) is None for bucket in buckets)
+
+
 CONTEXT = ("family", "sibling", "rival")
 """The rows of ``context`` and of an artifact's ``context`` weights."""
 

@@ -20,7 +20,7 @@ from training.examples import Examples, annotated_examples, labelled_examples
 from training.export import fold
 from training.features import QueryFeatures, choose_buckets
 from training.glove import load_glove
-from training.quality import measure, quality_table
+from training.quality import expected_shares, measure, quality_table
 from training.run_folder import RunFolder
 from training.student import MultiLabelLogisticRegression
 from training.thresholds import choose_thresholds
@@ -202,16 +202,16 @@ def export(run: Run) -> None:
         for label, value in zip(run.data.taxonomy, chosen["thresholds"].tolist(), strict=True)
         if value == float("inf")
     ]
+    model = topiccore.TopicModel(compact(trained_artifact(run, chosen)))
     training = {
         "seed": run.config.seed,
         "settings": {
             name: run.config.section(name)
             for name in ("vectors", "words", "annotations", "student", "thresholds")
         },
-        "quality": measure(
-            topiccore.TopicModel(compact(trained_artifact(run, chosen))), run.data.test
-        ),
+        "quality": measure(model, run.data.test),
         "labels_never_emitted": never,
+        "expected": expected_shares(model, run.data.pool or run.data.train.texts),
     }
     data = {
         "sha256": run.data.sums,
