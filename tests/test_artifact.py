@@ -21,8 +21,8 @@ from topiccore import ArtifactError, Taxonomy, TaxonomyLabel, TopicModel, refere
 from topiccore import artifact as artifact_module
 from topiccore.artifact import ARRAYS, ROW_TYPES, Artifact, Index, build_index, dtypes, load, save
 
-GOLDEN_ID = "123511d72f1eaa87fa6b913d99eb09074965e903ed0956a2a8dfa3c4818a2831"
-GOLDEN_COMPACT_ID = "6e1eed513326ae6037048727557496b1563922969c2fb72c557fdc40d0abb1ce"
+GOLDEN_ID = "9518d7cb5e27d032fb11d676551f1d311fb9b30c3d45ae021b6c7b204031998b"
+GOLDEN_COMPACT_ID = "61e46aaca9ddbb4e97870fa71522677feeffdbf52b3d03af0fd92a31f0bd7270"
 LABEL_ARRAYS = ["bias", "thresholds", "slopes", "intercepts"]
 
 
@@ -406,6 +406,13 @@ def test_a_manifest_written_in_another_style_is_the_same(copied, artifact_path):
         ("format_version", [3]),
         ("scheme", "fold14-fnv1a-fmix64-1"),
         ("scheme", None),
+        ("ngrams", None),
+        ("ngrams", [3]),
+        ("ngrams", [0, 3]),
+        ("ngrams", [4, 3]),
+        ("ngrams", [3, 7]),
+        ("ngrams", [3, True]),
+        ("ngrams", [15, 17]),
         ("encoding", "float16"),
         ("encoding", {}),
     ],

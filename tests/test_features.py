@@ -11,7 +11,7 @@ from training_support import queries
 
 from topiccore import _scoring, reference
 from training.features import QueryFeatures, choose_buckets, counts_by_column
-from training.word_table import WordTable
+from training.word_table import NGRAM_WEIGHT, WordTable
 
 WORDS = ["used", "honda", "civic", "red", "dress", "東", "🚗", "cafe"]
 TEXT = st.lists(
@@ -34,6 +34,8 @@ def table(names: list[str], seed: int = 1, ngrams: int = 4, dimensions: int = 3)
     return WordTable(
         [name for _, name in known],
         np.array([bucket for bucket, _ in known], np.uint32),
+        [f"n{i}" for i in range(ngrams)],
+        (3, 4),
         sp.csr_matrix(rng.integers(0, 3, (len(known), ngrams)).astype(np.float32)),
         rng.normal(size=(len(known), dimensions)).astype(np.float32),
     )
@@ -102,23 +104,53 @@ def test_values_by_hand():
     described = WordTable(
         ["york"],
         np.array([known["york"]], np.uint32),
+        ["not"],
+        (3, 3),
         sp.csr_matrix(np.array([[3.0]], np.float32)),
         np.array([[2.0, -4.0]], np.float32),
     )
     features = QueryFeatures(
         np.array([known["new"]], np.uint32), np.array([known["new york"]], np.uint32), described
     )
-    rows = together(features, ["new york new york", "york", "nothing known"])
+    rows = together(features, ["new york new york", "york", "is known"])
     assert rows.tolist() == [[2 / 2, 2 / 2, 6 / 2, 4 / 2, -8 / 2], [0, 0, 3, 2, -4], [0] * 5]
+
+
+def test_ngrams_of_words_that_are_not_in_the_table():
+    known = buckets(["new york"])
+    described = WordTable(
+        ["york"],
+        np.array([known["york"]], np.uint32),
+        ["ork", "ana"],
+        (3, 3),
+        sp.csr_matrix(np.array([[1.0, 0.0]], np.float32)),
+        np.zeros((1, 0), np.float32),
+    )
+    none = np.zeros(0, np.uint32)
+    features = QueryFeatures(np.array([known["new"]], np.uint32), none, described)
+    rows = together(features, ["bananas", "new york", "pork banana fork x", "new", "x"])
+    weight = float(NGRAM_WEIGHT)
+    assert rows.tolist() == pytest.approx(
+        np.array(
+            [
+                [0, 0, 2 * weight],
+                [np.sqrt(0.5), np.sqrt(0.5), 0],
+                [0, weight, weight],
+                [1, 0, 0],
+                [0, 0, 0],
+            ]
+        ),
+        abs=1e-6,
+    )
 
 
 def test_without_any_column_of_a_kind():
     none = np.zeros(0, np.uint32)
     nothing = WordTable(
-        [], none, sp.csr_matrix((0, 1), dtype=np.float32), np.zeros((0, 4), np.float32)
+        [], none, [], (3, 4), sp.csr_matrix((0, 0), dtype=np.float32), np.zeros((0, 4), np.float32)
     )
     features = QueryFeatures(none, none, nothing)
-    assert together(features, ["used honda", ""]).tolist() == [[0] * 5] * 2
+    assert together(features, ["used honda", ""]).tolist() == [[0] * 4] * 2
 
 
 # --- the columns -------------------------------------------------------------------------------
@@ -169,7 +201,9 @@ def test_columns_of_real_queries_find_every_feature():
     none = WordTable(
         [],
         np.zeros(0, np.uint32),
-        sp.csr_matrix((0, 1), dtype=np.float32),
+        [],
+        (3, 4),
+        sp.csr_matrix((0, 0), dtype=np.float32),
         np.zeros((0, 1), np.float32),
     )
     matrix, _ = QueryFeatures(words, bigrams, none).transform(texts)

@@ -34,6 +34,7 @@ class Kernel:
         context: NDArray[np.float32],
         parents: NDArray[np.int32],
         names: Sequence[tuple[str, str]],
+        ngrams: tuple[int, int],
     ) -> None: ...
     def score(self, query: str | bytes, floor: float, limit: int) -> Answer: ...
     def score_batch(

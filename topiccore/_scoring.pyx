@@ -85,6 +85,11 @@ cdef extern from "_arrow.h" nogil:
 cdef enum:
     TOKENS = 256          # tokens of a query that count; the rest is cut off, and the answer says so
     FEATURES = 2 * TOKENS
+    NGRAM_BYTES = 512     # words without a row that end in so many folded bytes have n-grams
+    NGRAM_LENGTHS = 4     # different lengths of n-grams, at most
+    # A character has a byte or more, and the mark at a word's end makes another n-gram.
+    NGRAMS = NGRAM_LENGTHS * (NGRAM_BYTES + TOKENS)
+    NGRAM_MARK = 0xFF     # hashed before an n-gram: no word begins with it
     GROUPS = 1 << 16
     # what an entry of encoding float32 says of its rows, in its low bits
     PLAIN = 1             # has a row that is added as it is
@@ -128,14 +133,15 @@ MAX_QUERY_BYTES = _MAX_QUERY_BYTES
 # --- tokens ------------------------------------------------------------------------------------
 
 cdef struct Tokens:
-    # What the tokenizer found.  ``text`` and ``ends`` are only filled when ``text`` is not NULL.
+    # What the tokenizer found.
     int count
     bint truncated
     bint open             # a token has begun and not ended
     uint64_t state        # FNV-1a of the open token so far
-    int64_t length        # bytes written to text
-    uint8_t *text         # folded bytes of all tokens, one after the other
-    int64_t *ends         # where each token ends in text
+    int64_t length        # folded bytes of all tokens
+    uint8_t *text         # the first ``room`` of them
+    int64_t room
+    int64_t ends[TOKENS]  # folded bytes up to the end of each token
     uint64_t hashes[TOKENS]
 
 
@@ -159,17 +165,16 @@ cdef inline void put(Tokens *tokens, uint8_t byte) noexcept nogil:
         tokens.open = True
         tokens.state = FNV_OFFSET
     tokens.state = (tokens.state ^ byte) * FNV_PRIME
-    if tokens.text != NULL:
+    if tokens.length < tokens.room:
         tokens.text[tokens.length] = byte
-        tokens.length += 1
+    tokens.length += 1
 
 
 cdef inline void end_token(Tokens *tokens) noexcept nogil:
     if tokens.open:
         tokens.open = False
         tokens.hashes[tokens.count] = mix(tokens.state)
-        if tokens.text != NULL:
-            tokens.ends[tokens.count] = tokens.length
+        tokens.ends[tokens.count] = tokens.length
         tokens.count += 1
 
 
@@ -178,6 +183,7 @@ cdef inline Py_ssize_t put_ascii(const uint8_t *data, Py_ssize_t position, Py_ss
     # Takes the ASCII bytes of a token from ``position`` on; where they end.  The state stays in a
     # register, which is most of the speed.
     cdef uint64_t state
+    cdef int64_t length
     cdef uint8_t folded = ASCII[data[position]]
     if not tokens.open:
         if tokens.count == TOKENS:
@@ -186,16 +192,18 @@ cdef inline Py_ssize_t put_ascii(const uint8_t *data, Py_ssize_t position, Py_ss
         tokens.open = True
         tokens.state = FNV_OFFSET
     state = tokens.state
+    length = tokens.length
     while folded:
         state = (state ^ folded) * FNV_PRIME
-        if tokens.text != NULL:
-            tokens.text[tokens.length] = folded
-            tokens.length += 1
+        if length < tokens.room:
+            tokens.text[length] = folded
+        length += 1
         position += 1
         if position == size or data[position] >= 0x80:
             break
         folded = ASCII[data[position]]
     tokens.state = state
+    tokens.length = length
     return position
 
 
@@ -299,6 +307,32 @@ cdef inline int hash_features(const Tokens *tokens, uint32_t *buckets) noexcept 
     return max(2 * count - 1, 0)
 
 
+cdef int hash_ngrams(const uint8_t *word, int size, int shortest, int longest,
+                     uint32_t *buckets) noexcept nogil:
+    # One bucket for each character n-gram of a word in UTF-8 with its ends marked, the shortest
+    # first; how many there are.
+    cdef uint8_t marked[NGRAM_BYTES + 2]
+    cdef int starts[NGRAM_BYTES + 3]   # of each character, then the end
+    cdef int characters = 0, found = 0, length, first, i
+    cdef uint64_t state
+    marked[0] = b"<"
+    memcpy(marked + 1, word, size)
+    marked[size + 1] = b">"
+    for i in range(size + 2):
+        if marked[i] & 0xC0 != 0x80:
+            starts[characters] = i
+            characters += 1
+    starts[characters] = size + 2
+    for length in range(shortest, longest + 1):
+        for first in range(characters - length + 1):
+            state = (FNV_OFFSET ^ NGRAM_MARK) * FNV_PRIME
+            for i in range(starts[first], starts[first + length]):
+                state = (state ^ marked[i]) * FNV_PRIME
+            buckets[found] = <uint32_t>(mix(state) >> 32)
+            found += 1
+    return found
+
+
 # --- Python text to bytes -----------------------------------------------------------------------
 
 cdef const uint8_t *utf8_of(object query, Py_ssize_t *size, list keep) except NULL:
@@ -341,10 +375,10 @@ def tokenize(query):
     cdef int i
     if tokens == NULL:
         raise MemoryError
-    tokens.text = <uint8_t *>malloc(size * MAX_FOLD_GROWTH + 1)
-    tokens.ends = <int64_t *>malloc(TOKENS * sizeof(int64_t))
+    tokens.room = size * MAX_FOLD_GROWTH
+    tokens.text = <uint8_t *>malloc(tokens.room + 1)
     try:
-        if tokens.text == NULL or tokens.ends == NULL:
+        if tokens.text == NULL:
             raise MemoryError
         with nogil:
             tokenize_utf8(data, size, tokens)
@@ -355,7 +389,6 @@ def tokenize(query):
         return words, bool(tokens.truncated)
     finally:
         free(tokens.text)
-        free(tokens.ends)
         free(tokens)
 
 
@@ -381,8 +414,7 @@ def features(queries):
     cdef int64_t[::1] offsets = offsets_array
     cdef int32_t[::1] tokens = tokens_array
     cdef uint32_t[::1] out = buckets_array
-    found.text = NULL
-    found.ends = NULL
+    found.room = 0
     for row in range(len(queries)):
         data = utf8_at(queries, row, &size, keep)
         tokenize_utf8(data, size, &found)
@@ -507,10 +539,11 @@ cdef struct Scratch:
     # What one query needs.  The arrays stand behind this in the same block.
     Tokens tokens
     Seen seen
-    uint32_t buckets[FEATURES]
-    const float *plain[FEATURES]     # encoding float32: rows
-    const float *scaled[FEATURES]
-    uint32_t spans[2 * FEATURES]     # encoding sparse8: first and last + 1 cell of each feature
+    uint8_t text[NGRAM_BYTES]
+    uint32_t buckets[FEATURES + NGRAMS]
+    const float *plain[FEATURES + NGRAMS]     # encoding float32: rows
+    const float *scaled[FEATURES + NGRAMS]
+    uint32_t spans[2 * (FEATURES + NGRAMS)]   # encoding sparse8: a feature's first and last + 1 cell
     float *logits                    # [labels]
     float *in_context                # [labels]
     BestTwo *families                # [labels]; as many as topics are used
@@ -551,6 +584,8 @@ cdef class Kernel:
     cdef list names
     cdef uint32_t mask               # the least 2**n - 1 that is at least labels - 1
     cdef int labels
+    cdef int shortest                # of the n-grams of words without a row
+    cdef int longest                 # 0: there are none
     cdef bint sparse
     cdef size_t scratch_size
     cdef ScratchPool pool
@@ -559,13 +594,14 @@ cdef class Kernel:
                  const uint32_t[::1] entries, rows, str encoding, const float[::1] bias,
                  const float[::1] thresholds, const float[::1] beside,
                  const float[::1] slopes, const float[::1] intercepts,
-                 const float[:, ::1] context, const int32_t[::1] parents, names):
+                 const float[:, ::1] context, const int32_t[::1] parents, names, ngrams):
         cdef const int32_t[::1] starts, topic_of
         cdef const float[:, ::1] dense
         cdef const uint16_t[::1] cells
         self.arrays = (groups, keys, entries, rows, bias, thresholds, beside, slopes, intercepts,
                        context, parents)
         self.labels = <int>len(bias)
+        self.shortest, self.longest = ngrams
         self.groups = &groups[0]
         self.keys = &keys[0] if len(keys) else NULL
         self.entries = &entries[0] if len(entries) else NULL
@@ -634,53 +670,77 @@ cdef class Kernel:
             place += 1
         return -1
 
+    cdef int add_ngrams(self, Scratch *scratch, int features) noexcept nogil:
+        # Puts the n-grams of the words without a row behind the query's features; all features.
+        cdef Tokens *tokens = &scratch.tokens
+        cdef int64_t start = 0
+        cdef int i, words = tokens.count
+        for i in range(words):
+            if tokens.ends[i] > NGRAM_BYTES:
+                break
+            if self.find(scratch.buckets[i]) < 0:
+                features += hash_ngrams(scratch.text + start, <int>(tokens.ends[i] - start),
+                                        self.shortest, self.longest, scratch.buckets + features)
+            start = tokens.ends[i]
+        return features
+
+    cdef int find_spans(self, Scratch *scratch, int start, int stop, int found) noexcept nogil:
+        # The spans of features from ``start`` on, behind ``found`` others; how many there are then.
+        cdef int64_t place
+        cdef int i
+        for i in range(start, stop):
+            place = self.find(scratch.buckets[i])
+            if place >= 0:
+                scratch.spans[2 * found] = self.entries[place]
+                scratch.spans[2 * found + 1] = self.entries[place + 1]
+                # The first lines of all rows are fetched at once, not one after the other.
+                prefetch(self.cells + self.entries[place])
+                prefetch(self.cells + self.entries[place] + 32)
+                found += 1
+        return found
+
     cdef void compute_logits(self, const uint8_t *data, Py_ssize_t size, Scratch *scratch,
                              float *logits) noexcept nogil:
         # Fills float [labels] and scratch.seen.
-        cdef int i, count, found = 0, scaled_found = 0, known = 0
+        cdef int i, count, words, known = 0, found = 0, scaled_found = 0
         cdef int64_t place
         cdef uint32_t entry, row
         cdef float scale
-        scratch.tokens.text = NULL
-        scratch.tokens.ends = NULL
+        scratch.tokens.text = scratch.text
+        scratch.tokens.room = NGRAM_BYTES if self.longest else 0
         tokenize_utf8(data, size, &scratch.tokens)
         count = hash_features(&scratch.tokens, scratch.buckets)
-        scale = <float>(1.0 / sqrt(<double>max(scratch.tokens.count, 1)))
-        scratch.seen.tokens = <uint16_t>scratch.tokens.count
-        scratch.seen.truncated = scratch.tokens.truncated
+        words = scratch.tokens.count
+        scale = <float>(1.0 / sqrt(<double>max(words, 1)))
         if self.sparse:
-            for i in range(count):
-                place = self.find(scratch.buckets[i])
-                if place >= 0:
-                    # Words come first, then pairs.
-                    known += i < scratch.tokens.count
-                    scratch.spans[2 * found] = self.entries[place]
-                    scratch.spans[2 * found + 1] = self.entries[place + 1]
-                    # The first lines of all rows are fetched at once, not one after the other.
-                    prefetch(self.cells + self.entries[place])
-                    prefetch(self.cells + self.entries[place] + 32)
-                    found += 1
-            scratch.seen.unknown = <uint16_t>(scratch.tokens.count - known)
+            known = found = self.find_spans(scratch, 0, words, 0)
+            found = self.find_spans(scratch, words, count, found)
+            if known < words and self.longest:
+                found = self.find_spans(scratch, count, self.add_ngrams(scratch, count), found)
             topiccore_sum_sparse8(self.cells, scratch.spans, found, scale, self.bias, scratch.sums,
                                   self.mask, logits, self.labels)
-            return
-        for i in range(count):
-            place = self.find(scratch.buckets[i])
-            if place < 0:
-                continue
-            known += i < scratch.tokens.count
-            entry = self.entries[place]
-            row = entry >> 2
-            if entry & PLAIN:
-                scratch.plain[found] = self.rows + <size_t>row * self.labels
-                found += 1
-                row += 1
-            if entry & SCALED:
-                scratch.scaled[scaled_found] = self.rows + <size_t>row * self.labels
-                scaled_found += 1
-        scratch.seen.unknown = <uint16_t>(scratch.tokens.count - known)
-        topiccore_sum_float32(scratch.plain, found, scratch.scaled, scaled_found, scale, self.bias,
-                              logits, self.labels)
+        else:
+            if self.longest:
+                count = self.add_ngrams(scratch, count)
+            for i in range(count):
+                place = self.find(scratch.buckets[i])
+                if place < 0:
+                    continue
+                known += i < words
+                entry = self.entries[place]
+                row = entry >> 2
+                if entry & PLAIN:
+                    scratch.plain[found] = self.rows + <size_t>row * self.labels
+                    found += 1
+                    row += 1
+                if entry & SCALED:
+                    scratch.scaled[scaled_found] = self.rows + <size_t>row * self.labels
+                    scaled_found += 1
+            topiccore_sum_float32(scratch.plain, found, scratch.scaled, scaled_found, scale,
+                                  self.bias, logits, self.labels)
+        scratch.seen.tokens = <uint16_t>words
+        scratch.seen.unknown = <uint16_t>(words - known)
+        scratch.seen.truncated = scratch.tokens.truncated
 
     cdef inline double calibrated(self, int label, float logit) noexcept nogil:
         return (<double>self.slopes[label] * <double>logit + <double>self.intercepts[label])

@@ -35,7 +35,8 @@ def compact(artifact: Artifact, *, prune: float = PRUNE, max_bytes: int = MAX_BY
         max_bytes: where the arrays would be larger, ``prune`` is raised until they fit.
 
     ``training["compact"]`` of the result tells what was done.  Features with no weight left are
-    dropped.  Raises ``ArtifactError`` when the rows are not float32 and finite or cannot fit.
+    dropped, unless there are n-grams.  Raises ``ArtifactError`` when the rows are not float32 and
+    finite or cannot fit.
     """
     rows = artifact.rows
     if artifact.encoding != "float32" or not np.isfinite(rows).all():
@@ -47,7 +48,8 @@ def compact(artifact: Artifact, *, prune: float = PRUNE, max_bytes: int = MAX_BY
         encoded, sizes[chunk] = _encode(np.asarray(rows[chunk]), is_scaled[chunk], prune)
         cells.append(encoded)
     per_feature = np.bincount(feature, weights=sizes, minlength=len(artifact.index.keys))
-    kept = per_feature > 0
+    # A word that is dropped would have n-grams in place of its row.
+    kept = (per_feature > 0) | (artifact.ngrams != (0, 0))
     ends = np.cumsum(per_feature[kept].astype(np.int64))
     all_cells = np.concatenate(cells) if cells else np.zeros(0, np.uint16)
     if len(all_cells) >= 1 << 32:

@@ -23,6 +23,7 @@ from topiccore.reference import (
     context,
     find_rows,
     in_context_of,
+    ngram_features,
     scale,
     sigmoid,
 )
@@ -31,7 +32,11 @@ from topiccore.taxonomy import Taxonomy
 
 @dataclass(frozen=True, slots=True)
 class FeatureShare:
-    """One feature's part in a logit; ``text`` is a token or two neighbours with a blank."""
+    """One feature's part in a logit.
+
+    ``text`` is a token, two neighbours with a blank, or ``word (ngram)``: a character n-gram of a
+    word without a row, where ``<`` and ``>`` are its ends.
+    """
 
     text: str
     share: float
@@ -83,6 +88,7 @@ class TopicModel:
             artifact.context,
             artifact.taxonomy.parents,
             [(label.code, label.name) for label in artifact.taxonomy],
+            artifact.ngrams,
         )
         self._codes = tuple(label.code for label in artifact.taxonomy)
 
@@ -179,7 +185,11 @@ class TopicModel:
         answer = self.score(query)
         tokens, _ = tokenize(query)
         texts = tokens + [f"{a} {b}" for a, b in pairwise(tokens)]
-        found = [find_rows(self._artifact, int(bucket)) for bucket in features([query])[1]]
+        buckets = features([query])[1].tolist()
+        parts = ngram_features(self._artifact, query)
+        texts += [f"{word} ({ngram})" for word, ngram, _ in parts]
+        buckets += [bucket for _, _, bucket in parts]
+        found = [find_rows(self._artifact, bucket) for bucket in buckets]
         value = float(scale(len(tokens)))
         logits = self._kernel.logits([query])[0]
         others = context(logits, self.taxonomy)

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 SCHEME = "fold14-fnv1a-fmix64-2"
 MAX_TOKENS = 256
 MAX_QUERY_BYTES = 1 << 20
+NGRAM_BYTES = 512
 
 _MASK = (1 << 64) - 1
 _SOLO_RANGES = (
@@ -197,13 +200,50 @@ def scale(tokens: int) -> np.float32:
     return np.float32(1.0 / math.sqrt(max(tokens, 1)))
 
 
+def word_ngrams(word: str, shortest: int, longest: int) -> Iterator[str]:
+    """The character n-grams of ``<word>``, the shortest first (Bojanowski et al. 2017)."""
+    marked = f"<{word}>"
+    for length in range(shortest, longest + 1):
+        for start in range(len(marked) - length + 1):
+            yield marked[start : start + length]
+
+
+def ngram_bucket(ngram: str) -> int:
+    """The bucket of a character n-gram; a byte that no word has keeps it apart from words."""
+    return hash_bytes(b"\xff" + ngram.encode()) >> 32
+
+
+def words_with_ngrams(tokens: Sequence[str], is_known: Callable[[int], bool]) -> list[str]:
+    """The tokens whose n-grams count: those whose bucket is not known, near the query's beginning.
+
+    Only words that end within the first ``NGRAM_BYTES`` folded bytes of the query have n-grams.
+    """
+    ends = accumulate(len(word.encode()) for word in tokens[:MAX_TOKENS])
+    early = [word for word, end in zip(tokens, ends, strict=False) if end <= NGRAM_BYTES]
+    return [word for word in early if not is_known(hash_bytes(word.encode()) >> 32)]
+
+
+def ngram_features(artifact: Artifact, query: str | bytes) -> list[tuple[str, str, int]]:
+    """What stands in for words without a row: (word, n-gram, bucket) of each of their n-grams."""
+    if artifact.ngrams == (0, 0):
+        return []
+    words = words_with_ngrams(
+        tokenize(query), lambda bucket: find_feature(artifact.index, bucket) is not None
+    )
+    return [
+        (word, x, ngram_bucket(x)) for word in words for x in word_ngrams(word, *artifact.ngrams)
+    ]
+
+
 def logits(artifact: Artifact, query: str | bytes) -> NDArray[np.float32]:
     """float32 [labels]: bias + sum of plain rows + scale * sum of scaled rows.
 
-    Both sums are made in float64, in the order of the query's features.
+    Both sums are made in float64, in the order of the query's features, n-grams last.
     """
     sums = np.zeros((2, len(artifact.bias)))
-    for _, bucket in features(query):
+    buckets = [bucket for _, bucket in features(query)]
+    buckets += [bucket for _, _, bucket in ngram_features(artifact, query)]
+    for bucket in buckets:
         for kind, row in enumerate(find_rows(artifact, bucket)):
             if row is not None:
                 sums[kind] += row

@@ -191,7 +191,15 @@ def trained_artifact(run: Run, chosen: dict[str, Any] | None = None, **described
         "intercepts": np.zeros(labels, np.float32),
     }
     index = Index(*(stored.pop(name) for name in ("groups", "keys", "entries")))
-    return Artifact(taxonomy=run.data.taxonomy, index=index, **stored, **chosen, **described)
+    words = run.config.words
+    return Artifact(
+        taxonomy=run.data.taxonomy,
+        index=index,
+        ngrams=(words.ngram_shortest, words.ngram_longest),
+        **stored,
+        **chosen,
+        **described,
+    )
 
 
 def export(run: Run) -> None:
