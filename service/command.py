@@ -8,7 +8,7 @@ from pathlib import Path
 from service.settings import Settings
 from topiccore import MAX_QUERY_BYTES, TopiccoreError, load
 from topiccore.cli import Command
-from topiccore.score_command import DEFAULT_MODEL
+from topiccore.model import PRETRAINED
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,8 +16,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=Path,
-        default=Path(DEFAULT_MODEL),
-        help=f"artifact directory (default: {DEFAULT_MODEL})",
+        default=PRETRAINED,
+        help="artifact directory (default: the one that comes with the package)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--port", type=_port, default=8080, help="default: 8080")

@@ -254,13 +254,17 @@ class TopicModel:
         )
 
 
-def load(path: Path | str, *, verify: bool = True) -> TopicModel:
-    """The model of an artifact directory; ``verify=False`` skips only its checksums.
+PRETRAINED = Path(__file__).resolve().parent / "pretrained"
+"""The artifact that comes with the package."""
 
-    Raises ``ArtifactError`` when the artifact is missing, truncated, edited, foreign or of another
+
+def load(path: Path | str | None = None, *, verify: bool = True) -> TopicModel:
+    """The model of an artifact directory; without a path, the one that comes with the package.
+
+    ``verify=False`` skips only the checksums.  Raises ``ArtifactError`` when the artifact is missing, truncated, edited, foreign or of another
     format, naming the file and what is wrong.
     """
-    return TopicModel(artifact_module.load(path, verify=verify))
+    return TopicModel(artifact_module.load(PRETRAINED if path is None else path, verify=verify))
 
 
 def _load_same(path: str, identity: str) -> TopicModel:

@@ -13,7 +13,6 @@ from topiccore.cli import Command
 from topiccore.errors import TopiccoreError
 from topiccore.model import TopicModel, load
 
-DEFAULT_MODEL = "runs/demo/artifact"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=Path,
-        default=Path(DEFAULT_MODEL),
-        help=f"artifact directory (default: {DEFAULT_MODEL})",
+        help="artifact directory (default: the one that comes with the package)",
     )
     parser.add_argument(
         "--min-score",
