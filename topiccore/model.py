@@ -261,8 +261,8 @@ PRETRAINED = Path(__file__).resolve().parent / "pretrained"
 def load(path: Path | str | None = None, *, verify: bool = True) -> TopicModel:
     """The model of an artifact directory; without a path, the one that comes with the package.
 
-    ``verify=False`` skips only the checksums.  Raises ``ArtifactError`` when the artifact is missing, truncated, edited, foreign or of another
-    format, naming the file and what is wrong.
+    ``verify=False`` skips only the checksums.  Raises ``ArtifactError`` when the artifact is
+    missing, truncated, edited, foreign or of another format, naming the file and what is wrong.
     """
     return TopicModel(artifact_module.load(PRETRAINED if path is None else path, verify=verify))
 

@@ -14,7 +14,6 @@ from topiccore.errors import TopiccoreError
 from topiccore.model import TopicModel, load
 
 
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``topiccore score``."""
     parser.add_argument("query", nargs="*", help="queries; none: one per line of standard input")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from glob import glob
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -16,15 +17,19 @@ DEFAULT = HERE / "default.toml"
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Files, relative to the configuration file.
+    """Files, relative to the configuration file; all but ``taxonomy`` may be patterns (``*.csv``).
 
-    ``validation`` holds queries of ``train`` that the student does not learn from.
+    ``validation`` holds queries that the student does not learn from, whether or not ``train`` has
+    them; where it is empty, a share ``held_out`` of the training queries is set aside.  ``test``
+    and ``unlabelled`` may be empty.
     """
 
     taxonomy: str
     train: str
     validation: str
     test: str
+    unlabelled: str
+    held_out: float
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,21 @@ class Config:
         """The file of a ``[data]`` setting."""
         return self.folder / str(getattr(self.data, name))
 
+    def files(self, name: str) -> list[Path]:
+        """The files of a ``[data]`` setting, sorted; none where it is empty.
+
+        Raises ``ConfigError`` when a pattern has no file.
+        """
+        pattern = str(getattr(self.data, name))
+        if not pattern:
+            return []
+        if not any(sign in pattern for sign in "*?["):
+            return [self.path(name)]
+        found = sorted(Path(file) for file in glob(str(self.path(name)), recursive=True))
+        if not found:
+            raise ConfigError(f"data.{name}: no file is called {self.path(name)}")
+        return found
+
     def annotation_file(self) -> Path | None:
         """The annotation file, ``None`` when there is none."""
         return self.folder / self.annotations.file if self.annotations.file else None
@@ -117,6 +137,7 @@ class Config:
 
 # Lower bounds (inclusive) and upper bounds (inclusive), by "section.setting".
 RANGES: dict[str, tuple[float, float]] = {
+    "data.held_out": (0.01, 0.9),
     "seed": (0, 2**32 - 1),
     "vectors.dimensions": (1, 1000),
     "vectors.window": (1, 100),

@@ -16,6 +16,7 @@ from topiccore.compaction import compact
 from training.calibration import calibrate
 from training.config import Config
 from training.dataset import Dataset, load_dataset
+from training.errors import ConfigError
 from training.examples import Examples, annotated_examples, labelled_examples
 from training.export import fold
 from training.features import QueryFeatures, choose_buckets
@@ -58,7 +59,11 @@ class Run:
         settings, words = self.config.student, self.config.words
         vectors = self.folder.load_arrays("vectors")
         own = [str(word) for word in vectors["words"].tolist()]
-        glove, glove_rows = load_glove(self.cache, self.report)
+        vectors_of = [(own, vectors["rows"])]
+        glove: list[str] = []
+        if words.glove_words:
+            glove, glove_rows = load_glove(self.cache, self.report)
+            vectors_of.append((glove, glove_rows))
         counted = count_words(self.data.train.texts)
         vocabulary = choose_vocabulary(
             [*counted, *count_words(self.examples.texts), *count_words(self.data.pool)],
@@ -69,7 +74,7 @@ class Run:
             counted,
             (words.ngram_shortest, words.ngram_longest),
             words.ngram_min_count,
-            [(own, vectors["rows"]), (glove, glove_rows)],
+            vectors_of,
             words.vector_length,
         )
         kept = choose_buckets(
@@ -83,6 +88,11 @@ class Run:
         file = self.config.annotation_file()
         if file is None:
             return labelled_examples(self.data)
+        if not self.data.queries:
+            raise ConfigError(
+                f"annotations.file is {file}: annotations are of the built-in collections; "
+                'for other data it is ""'
+            )
         return annotated_examples(self.data, file, self.config.annotations, self.cache, self.report)
 
     def estimator(self) -> MultiLabelLogisticRegression:
@@ -168,6 +178,12 @@ def thresholds(run: Run) -> None:
         for kind, cut in chosen.cuts.items()
     )
     run.report(f"thresholds: {cuts}; {emitted} of {len(chosen.logits)} labels can be emitted")
+    if not emitted:
+        run.report(
+            f"{len(data.validation)} validation queries are too few, or the student is too weak, "
+            f"to show a precision of {run.config.thresholds.precision:.0%}: label more, lower the "
+            "target, or score with --min-score"
+        )
     run.folder.save_arrays(
         "thresholds",
         {
@@ -217,7 +233,7 @@ def export(run: Run) -> None:
             name: run.config.section(name)
             for name in ("vectors", "words", "annotations", "student", "thresholds")
         },
-        "quality": measure(model, run.data.test),
+        "quality": measure(model, run.data.test) if len(run.data.test) else {},
         "labels_never_emitted": never,
         "expected": expected_shares(model, run.data.pool or run.data.train.texts),
     }
@@ -235,6 +251,10 @@ def export(run: Run) -> None:
 def evaluate(run: Run) -> None:
     """Scores the test queries with the saved artifact -> ``evaluation.json`` and a table."""
     model = topiccore.load(run.folder.path / ARTIFACT)
+    if not len(run.data.test):
+        run.folder.save_json("evaluation", {"model": model.id})
+        run.report("there are no test queries to measure on: data.test names no file")
+        return
     figures = measure(model, run.data.test)
     run.folder.save_json("evaluation", {"model": model.id, **figures})
     run.show(quality_table(figures))

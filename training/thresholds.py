@@ -77,14 +77,13 @@ def choose_thresholds(
         error = (1 - config.confidence) * share
         part = replace(config, confidence=1 - error)
         found = float("inf"), float("inf")
+        emissions = []
         for cut in CANDIDATES.tolist():
             cuts = cut, max(cut, further)
             emitted = with_topics(scores >= np.where(best, *cuts), taxonomy)
-            size = emitted.sum(axis=1)
-            # Too few emissions say nothing either way; the search begins below them.
-            if not _tells(size, part):
-                continue
             wrong = (emitted & ~gold).sum(axis=1)
+            emissions.append((cuts, wrong, emitted.sum(axis=1)))
+        for cuts, wrong, size in emissions[_first_to_tell([x[2] for x in emissions], part) :]:
             if not is_precise(wrong, size, part.precision, part.confidence):
                 break
             found = cuts
@@ -104,11 +103,19 @@ def choose_thresholds(
     )
 
 
-def _tells(size: NDArray[np.integer[Any]], config: ThresholdsConfig) -> bool:
-    # Whether half of the wrong labels allowed, evenly spread, would be shown to be few enough.
-    # This asks for the sizes alone, so where the search begins does not hang on what is right.
-    half = np.floor(np.cumsum(size) * (1 - config.precision) / 2).astype(np.int64)
-    return is_precise(np.diff(half, prepend=0), size, config.precision, config.confidence)
+def _first_to_tell(sizes: list[NDArray[np.integer[Any]]], config: ThresholdsConfig) -> int:
+    # Too few emissions say nothing either way, so the search begins where half of the wrong labels
+    # allowed, evenly spread, would be shown to be few enough; where there is too little evidence
+    # for that, a quarter, or none.  This asks for the sizes alone, so where the search begins does
+    # not hang on what is right.
+    for share in (0.5, 0.25, 0.0):
+        for place, size in enumerate(sizes):
+            error = (1 - config.precision) * share
+            allowed = np.append(0, np.floor(np.cumsum(size) * error)).astype(np.int64)
+            wrong: NDArray[np.int64] = allowed[1:] - allowed[:-1]
+            if is_precise(wrong, size, config.precision, config.confidence):
+                return place
+    return len(sizes)
 
 
 def is_precise(
