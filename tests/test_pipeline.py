@@ -110,7 +110,7 @@ def test_artifact_tells_where_it_comes_from(first):
     ]
     assert artifact.training["labels_never_emitted"] == never
     expected = artifact.training["expected"]
-    assert expected["queries"] == len(run.data.pool)
+    assert expected["queries"] == len(run.data.validation)
     assert 0.2 < expected["coverage"] < 1
     assert 0 < expected["unknown_tokens"] < 0.2
     assert list(expected["labels"]) == [label.code for label in model.taxonomy]

@@ -20,12 +20,14 @@ class DataConfig:
     """Files, relative to the configuration file; all but ``taxonomy`` may be patterns (``*.csv``).
 
     ``validation`` holds queries that the student does not learn from, whether or not ``train`` has
-    them; where it is empty, a share ``held_out`` of the training queries is set aside.  ``test``
-    and ``unlabelled`` may be empty.
+    them; where it is empty, a share ``held_out`` of the training queries is set aside.  What
+    ``filled_in`` has of a text counts in place of what ``train`` has.  ``filled_in``, ``test`` and
+    ``unlabelled`` may be empty.
     """
 
     taxonomy: str
     train: str
+    filled_in: str
     validation: str
     test: str
     unlabelled: str

@@ -28,6 +28,8 @@ from training.packages import file_sha256
 from training.tables import has_header
 from training.taxonomy import read_taxonomy
 
+_LABELS_AND_TEXTS = ("train", "filled_in", "validation", "test", "unlabelled")
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -55,7 +57,7 @@ def data_sums(config: Config) -> dict[str, str]:
     if _is_built_in(config):
         sums[f"{PYSERINI.name}-{PYSERINI.version}"] = QUERIES_SHA256
     files = {"taxonomy": [config.path("taxonomy")]}
-    files |= {name: config.files(name) for name in ("train", "validation", "test", "unlabelled")}
+    files |= {name: config.files(name) for name in _LABELS_AND_TEXTS}
     if annotated := config.annotation_file():
         files["annotations"] = [annotated]
     for name, paths in files.items():
@@ -84,6 +86,8 @@ def load_dataset(config: Config, cache: Path, report: Callable[[str], None]) -> 
         return read_own_labels(files, taxonomy, report)
 
     train, validation, test = read("train"), read("validation"), read("test")
+    if filled_in := config.files("filled_in"):
+        train = train.overridden(read_own_labels(filled_in, taxonomy, report))
     if not config.data.validation:
         train, validation = set_aside(train, config.data.held_out, config.seed)
         report(f"{len(validation)} of the training queries are set aside for validation")

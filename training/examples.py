@@ -84,7 +84,9 @@ def annotated_examples(
         for name, weight in vars(config).items()
         if name not in ("file", "labelled") and weight > 0
     }
-    known = [*data.train.texts, *data.validation.texts]
+    # Filled-in rows are not of the collections: the annotated texts are chosen without them.
+    own = zip(data.train.texts, data.train.ids, strict=True)
+    known = [*(text for text, identity in own if identity in data.queries), *data.validation.texts]
     most = dict.fromkeys(weights, 10**9)
     sources = pool_sources(cache, data.queries, known, data.test.texts, most, report)
     texts: dict[str, Mapping[str, str]] = {source.name: source.texts for source in sources}
@@ -93,14 +95,30 @@ def annotated_examples(
     found = read_annotations(file, texts, [label.code for label in data.taxonomy]).sources
     labelled = labelled_examples(data)
     if config.labelled:
-        taught = _rows_of(found.pop("labelled"), data.train.ids, file)
-        mixed = (1 - config.labelled) * labelled.targets + config.labelled * taught
-        labelled = Examples(labelled.texts, mixed.astype(np.float32), labelled.weights)
-    others = [
-        Examples(part.texts, part.scores, np.full(len(part.texts), weights[name], np.float32))
-        for name, part in found.items()
-    ]
+        labelled = _mixed(labelled, data, found.pop("labelled"), config.labelled, file)
+    taken = set(data.train.texts)
+    others = []
+    for name, part in found.items():
+        free = [row for row, text in enumerate(part.texts) if text not in taken]
+        weight = np.full(len(free), weights[name], np.float32)
+        others.append(Examples([part.texts[row] for row in free], part.scores[free], weight))
     return joined([labelled, *others])
+
+
+def _mixed(
+    labelled: Examples, data: Dataset, taught: Annotations, share: float, file: Path
+) -> Examples:
+    # Gold sets and, to a share, the teacher's scores; filled-in rows have none of these.
+    rows = [row for row, identity in enumerate(data.train.ids) if identity in data.queries]
+    scores = _rows_of(taught, [data.train.ids[row] for row in rows], file)
+    own = sp.csr_matrix(
+        (np.ones(len(rows), np.float32), (rows, np.arange(len(rows)))),
+        shape=(len(labelled), len(rows)),
+    )
+    weight = np.ones(len(labelled), np.float32)
+    weight[rows] = 1 - share
+    mixed = sp.diags(weight) @ labelled.targets + share * (own @ scores)
+    return Examples(labelled.texts, sp.csr_matrix(mixed, dtype=np.float32), labelled.weights)
 
 
 def _rows_of(part: Annotations, ids: Sequence[str], file: Path) -> sp.csr_matrix:

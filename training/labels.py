@@ -42,6 +42,16 @@ class LabelledQueries:
         taken = set(others.texts)
         return self.take([row for row, text in enumerate(self.texts) if text not in taken])
 
+    def overridden(self, others: LabelledQueries) -> LabelledQueries:
+        """These queries without those whose text ``others`` has, and then ``others``."""
+        kept = self.without(others)
+        return LabelledQueries(
+            kept.ids + others.ids,
+            kept.texts + others.texts,
+            np.concatenate([kept.counts, others.counts]),
+            np.concatenate([kept.gold, others.gold]),
+        )
+
     def take(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> LabelledQueries:
         """The queries at these positions."""
         chosen = np.asarray(rows, dtype=np.int64)

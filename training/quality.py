@@ -53,7 +53,7 @@ def measure(model: TopicModel, queries: LabelledQueries) -> dict[str, Any]:
 
 
 def expected_shares(model: TopicModel, texts: Sequence[str]) -> dict[str, Any]:
-    """What a model emits on many queries: what live traffic can be compared with.
+    """What a model emits on queries it has not learned from, to compare live traffic with.
 
     Returns ``queries`` (how many), the shares ``coverage`` (of queries with a label) and
     ``unknown_tokens`` (of tokens without a row), and ``labels``: by code, the share of queries.

@@ -235,7 +235,7 @@ def export(run: Run) -> None:
         },
         "quality": measure(model, run.data.test) if len(run.data.test) else {},
         "labels_never_emitted": never,
-        "expected": expected_shares(model, run.data.pool or run.data.train.texts),
+        "expected": expected_shares(model, run.data.validation.texts),
     }
     data = {
         "sha256": run.data.sums,
