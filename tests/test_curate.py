@@ -128,7 +128,7 @@ def run_on(project, command, *more):  # noqa: F811
 
 
 def test_suggestions_are_fed_back(project, capsys):  # noqa: F811
-    pool = ["flights to mars", "ferry to rhodes", "who sells tickets", "paella recipe"]
+    pool = ["flights to mars", "ferry to rhodes", "who sells tickets", "paella tips"]
     written(project, "pool.txt", "\n".join(pool))
     assert train(project, unlabelled='"pool.txt"') == 0
     output = project / "more.csv"
