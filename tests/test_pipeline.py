@@ -17,7 +17,7 @@ from training.pipeline import is_current, run_all, run_one
 from training.quality import measure, quality_table
 from training.stages import STAGES, trained_artifact
 
-NAMES = ["collections", "vectors", "student", "thresholds", "export", "evaluate"]
+NAMES = ["collections", "vectors", "student", "thresholds", "export", "report", "evaluate"]
 
 
 @pytest.fixture(scope="module")

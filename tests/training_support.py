@@ -35,6 +35,7 @@ SMALL: dict[str, Any] = {
     "thresholds.confidence": 0.9,
     "thresholds.further": 0.7,
     "thresholds.min_support": 10,
+    "report.learning_curve": False,
 }
 TRAINING_QUERIES = 12_000
 

@@ -97,6 +97,13 @@ class ThresholdsConfig:
 
 
 @dataclass(frozen=True)
+class ReportConfig:
+    """What a report has besides the figures of the model."""
+
+    learning_curve: bool
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings; ``seed`` fixes every random choice."""
 
@@ -107,6 +114,7 @@ class Config:
     annotations: AnnotationsConfig
     student: StudentConfig
     thresholds: ThresholdsConfig
+    report: ReportConfig
     folder: Path = field(default=HERE, metadata={"setting": False})
 
     def path(self, name: str) -> Path:

@@ -13,8 +13,9 @@ import numpy as np
 import topiccore
 from topiccore.artifact import Artifact, Index, save
 from topiccore.compaction import compact
+from topiccore.model import PRETRAINED
 from training.calibration import calibrate
-from training.config import Config
+from training.config import HERE, Config
 from training.dataset import Dataset, load_dataset
 from training.errors import ConfigError
 from training.examples import Examples, annotated_examples, labelled_examples
@@ -22,13 +23,19 @@ from training.export import fold
 from training.features import QueryFeatures, choose_buckets
 from training.glove import load_glove
 from training.quality import expected_shares, measure, quality_table
+from training.report.curves import read_curves
+from training.report.figures import figures
+from training.report.write import write_report
 from training.run_folder import RunFolder
 from training.student import MultiLabelLogisticRegression
+from training.student_scores import learning_curve
 from training.thresholds import choose_thresholds
 from training.vectors import train_vectors
 from training.word_table import choose_vocabulary, count_words, make_word_table
 
 ARTIFACT = "artifact"
+CURVES = HERE / "data" / "curves.json"
+"""Curves of the teacher and of peers on the test queries of the built-in collections."""
 
 
 class Run:
@@ -260,6 +267,18 @@ def evaluate(run: Run) -> None:
     run.show(quality_table(figures))
 
 
+def report(run: Run) -> None:
+    """The model report -> ``report.html``, ``report.json``."""
+    points = list(learning_curve(run)) if run.config.report.learning_curve else []
+    model = topiccore.load(run.folder.path / ARTIFACT)
+    others = read_curves(CURVES, run.data.sums["test"]) if run.data.queries else {}
+    previous = topiccore.load() if PRETRAINED.exists() else None
+    if previous is not None and list(previous.taxonomy) != list(model.taxonomy):
+        previous = None
+    path = write_report(run.folder.path, figures(model, run.data, others, points, previous))
+    run.report(f"report in {path}")
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A function, the settings (or sections) it hangs on and the stages it reads from."""
@@ -286,6 +305,7 @@ STAGES = (
     Stage(student, ("words", "annotations", "student"), ("vectors",), ("student.npz",)),
     Stage(thresholds, ("thresholds",), ("student",), ("thresholds.npz",)),
     Stage(export, (), ("student", "thresholds"), (f"{ARTIFACT}/manifest.json",)),
+    Stage(report, ("report",), ("vectors", "export"), ("report.html", "report.json")),
     Stage(evaluate, (), ("export",), ("evaluation.json",)),
 )
 
