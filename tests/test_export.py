@@ -111,7 +111,7 @@ def test_the_run_has_what_this_estimator_learned(run):
 
 
 def test_the_shipped_artifact_is_the_compact_form(run):
-    small = TopicModel(compact(run.model.artifact))
+    small = TopicModel(compact(run.model.artifact, seen=run.stored["seen"]))
     texts = list(queries().values())[:500]
     assert np.array_equal(small.logits(texts), run.shipped.logits(texts))
     for text in texts[:50]:

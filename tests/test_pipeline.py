@@ -68,7 +68,7 @@ def test_folder_of_a_run(first):
     found = sorted(str(file.relative_to(folder)) for file in folder.iterdir())
     assert found == sorted(
         [
-            *("artifact", "evaluation.json", "stages.json"),
+            *("artifact", "evaluation.json", "report.html", "report.json", "stages.json"),
             *("student.npz", "thresholds.npz", "vectors.npz"),
         ]
     )
@@ -246,7 +246,7 @@ def test_a_changed_setting_runs_only_what_hangs_on_it(first, copied):
     before = identity(folder)
     config = write_config(folder.parent, thresholds__min_support=30)
     lines, _ = run_again(folder, config)
-    assert ran(lines) == ["thresholds", "export"]
+    assert ran(lines) == ["thresholds", "export", "report"]
     assert identity(folder) != before
     # Changed back, it is the old artifact again.
     run_again(folder, write_config(folder.parent))
@@ -267,7 +267,11 @@ def test_a_changed_setting_runs_only_what_hangs_on_it(first, copied):
 def test_which_stages_hang_on_a_setting(copied, changes, expected):
     folder, _ = copied
     run = open_run(folder, write_config(folder.parent, **changes))
-    assert [s.name for s in STAGES if not is_current(run, s)] == [*expected, "evaluate"]
+    assert [s.name for s in STAGES if not is_current(run, s)] == [
+        *(name for name in expected if name != "report"),
+        "report",
+        "evaluate",
+    ]
 
 
 def test_changed_labels_make_every_stage_stale(copied):

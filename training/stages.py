@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from training.config import HERE, Config
 from training.dataset import Dataset, load_dataset
 from training.errors import ConfigError
 from training.examples import Examples, annotated_examples, labelled_examples
-from training.export import fold
+from training.export import fold, times_seen
 from training.features import QueryFeatures, choose_buckets
 from training.glove import load_glove
 from training.quality import expected_shares, measure, quality_table
@@ -158,6 +158,9 @@ def student(run: Run) -> None:
             "entries": index.entries,
             "rows": rows,
             "bias": estimator.intercept_,
+            "seen": times_seen(
+                index, run.data.train.texts + run.data.pool, features.table.ngram_lengths
+            ),
         },
     )
 
@@ -165,7 +168,7 @@ def student(run: Run) -> None:
 def thresholds(run: Run) -> None:
     """Calibration and thresholds from the validation queries -> ``thresholds.npz``."""
     data = run.data
-    logits = topiccore.TopicModel(trained_artifact(run)).logits(data.validation.texts)
+    logits = topiccore.TopicModel(compact_artifact(run)).logits(data.validation.texts)
     calibration = calibrate(logits, data.validation.gold, data.taxonomy)
     support = data.train.gold.sum(axis=0)
     chosen = choose_thresholds(
@@ -203,10 +206,11 @@ def thresholds(run: Run) -> None:
     )
 
 
-def trained_artifact(run: Run, chosen: dict[str, Any] | None = None, **described: Any) -> Artifact:
+def trained_artifact(run: Run, chosen: dict[str, Any] | None = None) -> Artifact:
     """The student of a run as an artifact of float32 rows, not yet made compact."""
     # Before thresholds are chosen, nothing is emitted and scores are uncalibrated.
     stored: dict[str, Any] = run.folder.load_arrays("student")
+    del stored["seen"]
     labels = len(run.data.taxonomy)
     chosen = chosen or {
         "thresholds": np.full(labels, np.inf, np.float32),
@@ -221,8 +225,12 @@ def trained_artifact(run: Run, chosen: dict[str, Any] | None = None, **described
         ngrams=(words.ngram_shortest, words.ngram_longest),
         **stored,
         **chosen,
-        **described,
     )
+
+
+def compact_artifact(run: Run, chosen: dict[str, Any] | None = None) -> Artifact:
+    """``trained_artifact``, made compact as it ships."""
+    return compact(trained_artifact(run, chosen), seen=run.folder.load_arrays("student")["seen"])
 
 
 def export(run: Run) -> None:
@@ -233,7 +241,8 @@ def export(run: Run) -> None:
         for label, value in zip(run.data.taxonomy, chosen["thresholds"].tolist(), strict=True)
         if value == float("inf")
     ]
-    model = topiccore.TopicModel(compact(trained_artifact(run, chosen)))
+    small = compact_artifact(run, chosen)
+    model = topiccore.TopicModel(small)
     training = {
         "seed": run.config.seed,
         "settings": {
@@ -250,7 +259,7 @@ def export(run: Run) -> None:
         "validation_queries": len(run.data.validation),
         "examples": len(run.examples),
     }
-    described = compact(trained_artifact(run, chosen, training=training, data=data))
+    described = replace(small, training=training | dict(small.training), data=data)
     identity = save(described, run.folder.path / ARTIFACT, overwrite=True)
     run.report(f"artifact {identity[:12]} in {run.folder.path / ARTIFACT}")
 

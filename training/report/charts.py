@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 WIDTH, HEIGHT = 360, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 20, 12, 34
 Point = Sequence[float]
 
 

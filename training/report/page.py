@@ -109,7 +109,7 @@ def _labels(figures: Figures, names: dict[str, str]) -> str:
             )
         )
     header = (
-        *("label", "code", "in training", "right", "emitted", "precision", "95 %"),
+        *("label", "code", "in training", "gold", "emitted", "precision", "95 %"),
         *("recall", "mean score", "score to emit"),
     )
     return _filter("labels") + _table(header, rows, "labels")
