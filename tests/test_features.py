@@ -166,7 +166,7 @@ def test_columns_are_the_buckets_seen_often_enough(texts, least, least_bigrams):
         words.update(bucket for _, bucket in found[:tokens])
         bigrams.update(bucket for _, bucket in found[tokens:])
     expected = sorted(bucket for bucket, count in words.items() if count >= least)
-    kept, kept_bigrams = choose_buckets(texts, least, least_bigrams)
+    kept, kept_bigrams = choose_buckets([texts[:3], texts[3:]], least, least_bigrams)
     assert kept.dtype == kept_bigrams.dtype == np.uint32
     assert kept.tolist() == expected
     assert kept_bigrams.tolist() == sorted(
@@ -178,10 +178,10 @@ def test_columns_are_the_buckets_seen_often_enough(texts, least, least_bigrams):
 
 def test_columns_by_hand():
     known = buckets(["new york", "new jersey"])
-    words, bigrams = choose_buckets(["new york", "New York!", "new jersey"], 2, 2)
+    words, bigrams = choose_buckets([["new york", "New York!"], ["new jersey"]], 2, 2)
     assert set(words.tolist()) == {known["new"], known["york"]}
     assert bigrams.tolist() == [known["new york"]]
-    words, bigrams = choose_buckets(["new york"], 2, 2)
+    words, bigrams = choose_buckets([["new york"]], 2, 2)
     assert len(words) == len(bigrams) == 0
 
 
@@ -190,14 +190,14 @@ def test_where_hashes_collide_the_word_stays(monkeypatch):
     found = np.array([1, 2, 9, 9, 3, 8], np.uint32)
     answer = np.array([0, 3, 6]), found, np.array([2, 2], np.int32)
     monkeypatch.setattr(_scoring, "features", lambda texts: answer)
-    words, bigrams = choose_buckets(["a b", "c d"], 1, 1)
+    words, bigrams = choose_buckets([["a b", "c d"]], 1, 1)
     assert words.tolist() == [1, 2, 3, 9]
     assert bigrams.tolist() == [8]
 
 
 def test_columns_of_real_queries_find_every_feature():
     texts = list(queries().values())[:2000]
-    words, bigrams = choose_buckets(texts, 1, 1)
+    words, bigrams = choose_buckets([texts], 1, 1)
     none = WordTable(
         [],
         np.zeros(0, np.uint32),

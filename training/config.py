@@ -60,10 +60,13 @@ class WordsConfig:
 class AnnotationsConfig:
     """The teacher's annotations: a file, empty for none, and the weight of each source in it.
 
-    ``labelled`` is the teacher's share in the targets of labelled queries, in [0, 1].
+    ``labelled`` is the teacher's share in the targets of labelled queries, in [0, 1].  ``texts``
+    may name Parquet files of annotated texts (``training.stored_examples``); a pattern is allowed.
     """
 
     file: str
+    texts: str
+    texts_weight: float
     labelled: float
     logged: float
     questions: float
@@ -140,6 +143,16 @@ class Config:
         """The annotation file, ``None`` when there is none."""
         return self.folder / self.annotations.file if self.annotations.file else None
 
+    def annotated_texts(self) -> list[Path]:
+        """The Parquet files of annotated texts; raises ``ConfigError`` when a pattern has none."""
+        pattern = self.annotations.texts
+        if not pattern:
+            return []
+        found = sorted(Path(file) for file in glob(str(self.folder / pattern), recursive=True))
+        if not found:
+            raise ConfigError(f"annotations.texts: no file is called {self.folder / pattern}")
+        return found
+
     def section(self, name: str) -> dict[str, Any]:
         """A section's settings as a dictionary."""
         return asdict(getattr(self, name))
@@ -159,6 +172,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "words.ngram_longest": (1, 16),
     "words.ngram_min_count": (1, 10**6),
     "words.vector_length": (1e-3, 1e3),
+    "annotations.texts_weight": (0, 100),
     "annotations.labelled": (0, 1),
     "annotations.logged": (0, 100),
     "annotations.questions": (0, 100),

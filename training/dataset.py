@@ -60,6 +60,7 @@ def data_sums(config: Config) -> dict[str, str]:
     files |= {name: config.files(name) for name in _LABELS_AND_TEXTS}
     if annotated := config.annotation_file():
         files["annotations"] = [annotated]
+    files["annotated texts"] = config.annotated_texts()
     for name, paths in files.items():
         for number, path in enumerate(paths):
             try:

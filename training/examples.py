@@ -16,6 +16,7 @@ from training.dataset import Dataset
 from training.errors import DataError
 from training.features import QueryFeatures
 from training.pool import pool_sources
+from training.stored_examples import StoredExamples
 from training.student import Chunk
 
 CHUNK = 8192
@@ -33,10 +34,18 @@ class Examples:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def text_batches(self) -> Iterator[list[str]]:
+        """All texts, some at a time."""
+        yield self.texts
+
+    def totals(self) -> tuple[float, NDArray[np.float64]]:
+        """The sum of the weights, and of each label's weighted targets, [labels]."""
+        return float(self.weights.sum()), np.asarray(self.targets.T @ self.weights.astype(float))
+
     def prior(self) -> NDArray[np.float64]:
         """The weighted mean target of each label, [labels]."""
-        total = self.targets.T @ self.weights.astype(float)
-        return np.asarray(total / self.weights.sum())
+        weight, targets = self.totals()
+        return targets / weight
 
     def chunks(self, features: QueryFeatures, seed: int) -> Callable[[int], Iterator[Chunk]]:
         """A maker of passes over the examples, each in an order of its own."""
@@ -56,6 +65,61 @@ class Examples:
         for start in range(0, len(self), CHUNK):
             sparse, _ = features.transform(self.texts[start : start + CHUNK])
             counts += np.bincount(sparse.indices, minlength=len(counts))
+        return counts
+
+
+@dataclass(frozen=True)
+class StreamedExamples:
+    """Examples in memory, and more of them in files; what ``Examples`` does, in bounded memory."""
+
+    memory: Examples
+    stored: StoredExamples
+
+    def __len__(self) -> int:
+        return len(self.memory) + len(self.stored)
+
+    def text_batches(self) -> Iterator[list[str]]:
+        """All texts, some at a time."""
+        yield from self.memory.text_batches()
+        yield from self.stored.text_batches()
+
+    def prior(self) -> NDArray[np.float64]:
+        """The weighted mean target of each label, [labels]."""
+        weight, targets = self.memory.totals()
+        count, more = self.stored.totals
+        targets = targets + self.stored.weight * more
+        return np.asarray(targets / (weight + self.stored.weight * count))
+
+    def chunks(self, features: QueryFeatures, seed: int) -> Callable[[int], Iterator[Chunk]]:
+        """A maker of passes over the examples, each in an order of its own.
+
+        Chunks of the examples in memory come between those of the files, evenly spread.
+        """
+        in_memory = self.memory.chunks(features, seed)
+
+        def epoch(number: int) -> Iterator[Chunk]:
+            ours = in_memory(number)
+            every = len(self.stored) / max(len(self.memory), 1)
+            due = 0.0
+            for texts, targets in self.stored.batches([seed, number], CHUNK):
+                if due <= 0 and (chunk := next(ours, None)) is not None:
+                    yield chunk
+                    due += every * CHUNK
+                due -= len(texts)
+                sparse, dense = features.transform(texts)
+                weights = np.full(len(texts), self.stored.weight, np.float32)
+                yield Chunk(sparse, dense, targets, weights)
+            yield from ours
+
+        return epoch
+
+    def occurrences(self, features: QueryFeatures) -> NDArray[np.int64]:
+        """In how many examples each sparse feature stands, int64 [sparse features]."""
+        counts = self.memory.occurrences(features)
+        for texts in self.stored.text_batches():
+            for start in range(0, len(texts), CHUNK):
+                sparse, _ = features.transform(texts[start : start + CHUNK])
+                counts += np.bincount(sparse.indices, minlength=len(counts))
         return counts
 
 
@@ -82,7 +146,7 @@ def annotated_examples(
     weights = {
         name: weight
         for name, weight in vars(config).items()
-        if name not in ("file", "labelled") and weight > 0
+        if name not in ("file", "texts", "texts_weight", "labelled") and weight > 0
     }
     # Filled-in rows are not of the collections: the annotated texts are chosen without them.
     own = zip(data.train.texts, data.train.ids, strict=True)

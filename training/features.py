@@ -8,7 +8,7 @@ Of a word that is not in the table, its n-grams count.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from topiccore import _scoring
 from topiccore.reference import words_with_ngrams
+from training.bounded_counts import BucketCounts
 from training.word_table import WordTable
 
 
@@ -91,22 +92,27 @@ class QueryFeatures:
         return place < len(self._known) and int(self._known[place]) == bucket
 
 
+MOST_WORDS, MOST_BIGRAMS = 300_000, 300_000
+"""Columns of each kind, at most: the most frequent ones."""
+
+
 def choose_buckets(
-    texts: Sequence[str], min_count_words: int, min_count_bigrams: int
+    batches: Iterable[Sequence[str]], min_count_words: int, min_count_bigrams: int
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """The (word, bigram) buckets worth a column, sorted: those seen often enough in the texts."""
-    offsets, found, tokens = _scoring.features(texts)
-    position = np.arange(len(found)) - np.repeat(offsets[:-1], np.diff(offsets))
-    is_word = position < np.repeat(tokens, np.diff(offsets))
-    words = _frequent(found[is_word], min_count_words)
-    bigrams = _frequent(found[~is_word], min_count_bigrams)
+    """The (word, bigram) buckets worth a column, sorted: those seen often enough in the texts.
+
+    ``batches`` are lists of texts: they need not be in memory together.
+    """
+    words, bigrams = BucketCounts(), BucketCounts()
+    for texts in batches:
+        offsets, found, tokens = _scoring.features(texts)
+        position = np.arange(len(found)) - np.repeat(offsets[:-1], np.diff(offsets))
+        is_word = position < np.repeat(tokens, np.diff(offsets))
+        words.add(found[is_word])
+        bigrams.add(found[~is_word])
+    kept = words.frequent(min_count_words, MOST_WORDS)
     # A bucket has one column; where hashes collide, the word stays.
-    return words, np.setdiff1d(bigrams, words)
-
-
-def _frequent(found: NDArray[np.uint32], least: int) -> NDArray[np.uint32]:
-    buckets, counts = np.unique(found, return_counts=True)
-    return buckets[counts >= least]
+    return kept, np.setdiff1d(bigrams.frequent(min_count_bigrams, MOST_BIGRAMS), kept)
 
 
 def counts_by_column(

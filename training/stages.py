@@ -14,19 +14,26 @@ import topiccore
 from topiccore.artifact import Artifact, Index, save
 from topiccore.compaction import compact
 from topiccore.model import PRETRAINED
+from training.bounded_counts import count_bounded
 from training.calibration import calibrate
 from training.config import HERE, Config
 from training.dataset import Dataset, load_dataset
 from training.errors import ConfigError
-from training.examples import Examples, annotated_examples, labelled_examples
+from training.examples import (
+    Examples,
+    StreamedExamples,
+    annotated_examples,
+    labelled_examples,
+)
 from training.export import fold, times_seen
-from training.features import QueryFeatures, choose_buckets
+from training.features import MOST_WORDS, QueryFeatures, choose_buckets
 from training.glove import load_glove
 from training.quality import expected_shares, measure, quality_table
 from training.report.curves import read_curves
 from training.report.figures import figures
 from training.report.write import write_report
 from training.run_folder import RunFolder
+from training.stored_examples import StoredExamples
 from training.student import MultiLabelLogisticRegression
 from training.student_scores import learning_curve
 from training.thresholds import choose_thresholds
@@ -73,7 +80,7 @@ class Run:
             vectors_of.append((glove, glove_rows))
         counted = count_words(self.data.train.texts)
         vocabulary = choose_vocabulary(
-            [*counted, *count_words(self.examples.texts), *count_words(self.data.pool)],
+            [*counted, *self._example_words(), *count_words(self.data.pool)],
             glove[: words.glove_words],
         )
         table = make_word_table(
@@ -85,13 +92,32 @@ class Run:
             words.vector_length,
         )
         kept = choose_buckets(
-            self.examples.texts, settings.min_count_words, settings.min_count_bigrams
+            self.examples.text_batches(), settings.min_count_words, settings.min_count_bigrams
         )
         return QueryFeatures(*kept, table)
 
+    def _example_words(self) -> list[str]:
+        counts = count_bounded(
+            count_words(texts).elements() for texts in self.examples.text_batches()
+        )
+        if len(counts) <= MOST_WORDS:
+            return list(counts)
+        return [word for word, _ in counts.most_common(MOST_WORDS)]
+
     @cached_property
-    def examples(self) -> Examples:
+    def examples(self) -> Examples | StreamedExamples:
         """What the student learns from."""
+        memory, paths = self._examples_in_memory(), self.config.annotated_texts()
+        if not paths:
+            return memory
+        held_out = frozenset([*self.data.validation.texts, *self.data.test.texts])
+        codes = tuple(label.code for label in self.data.taxonomy)
+        weight = self.config.annotations.texts_weight
+        stored = StoredExamples(tuple(paths), codes, weight, held_out)
+        self.report(f"{len(stored)} annotated texts in {len(paths)} files")
+        return StreamedExamples(memory, stored)
+
+    def _examples_in_memory(self) -> Examples:
         file = self.config.annotation_file()
         if file is None:
             return labelled_examples(self.data)
