@@ -52,13 +52,9 @@ def main() -> int:
         vectors(_run(_config(None), Path(scratch)))
         for size in chosen.sizes:
             print(f"{size:,} texts", file=sys.stderr, flush=True)
-            done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.streaming", "--child", str(size)]
-                + ["--folder", scratch],
-                check=True,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
+            child = [sys.executable, "-m", "benchmarks.streaming", "--child", str(size)]
+            child += ["--folder", scratch]
+            done = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True)
             found = json.loads(done.stdout.splitlines()[-1])
             rows.append(
                 (
