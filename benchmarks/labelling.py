@@ -57,9 +57,13 @@ def main() -> int:
         command("benchmarks.labelling"),
         bullets(description(["numpy", "scikit-learn", "cleanlab"])),
         table(
-            ("labels", "coverage at 90 % precision"),
+            ("labelled queries", "coverage at 90 % precision", "labels with enough examples"),
             [
-                (name, " / ".join(f"{values[place]:.1%}" for values in picked))
+                (
+                    name,
+                    " / ".join(f"{values[place][0]:.1%}" for values in picked),
+                    " / ".join(str(values[place][1]) for values in picked),
+                )
                 for place, name in enumerate(
                     (
                         f"{FIRST:,}",
@@ -76,7 +80,7 @@ def main() -> int:
         bullets(
             [
                 f"coverage on the validation queries, for seeds {', '.join(map(str, SEEDS))}; "
-                f"queries are chosen among {POOL:,}",
+                f"queries are chosen among {POOL:,}; enough examples are min_support of the settings",
                 f"{WRONG:.0%} of the labels were made wrong: chance would list {WRONG:.0%}; rows "
                 "that were wrong before count as right",
             ]
@@ -88,8 +92,9 @@ def main() -> int:
     return 0
 
 
-def by_suggestion(run: Run, seed: int) -> tuple[float, float, float]:
-    """Coverage with the first labels, with as many more at random, and by suggestion."""
+def by_suggestion(run: Run, seed: int) -> list[tuple[float, int]]:
+    """(coverage, labels with enough examples) with the first labels, with as many more at random,
+    and by suggestion."""
     train = run.data.train
     order = np.random.default_rng(seed).permutation(len(train))
     first, pool = order[:FIRST], order[FIRST : FIRST + POOL]
@@ -98,11 +103,13 @@ def by_suggestion(run: Run, seed: int) -> tuple[float, float, float]:
     place = {train.texts[row]: row for row in pool.tolist()}
     texts = suggest(model, list(place), short, MORE, seed)
     by_suggest = np.array([place[item.text] for item in texts])
-    figures = [
-        _measured(run, train.take(np.append(first, more)))[1] for more in (pool[:MORE], by_suggest)
-    ]
-    print(f"seed {seed}: {base:.1%}, {figures[0]:.1%}, {figures[1]:.1%}", flush=True)
-    return base, figures[0], figures[1]
+    figures = [(base, int((~short).sum()))]
+    for more in (pool[:MORE], by_suggest):
+        chosen = train.take(np.append(first, more))
+        enough = chosen.gold.sum(axis=0) >= run.config.thresholds.min_support
+        figures.append((_measured(run, chosen)[1], int(enough.sum())))
+    print(f"seed {seed}: {figures}", flush=True)
+    return figures
 
 
 def _measured(run: Run, train: LabelledQueries) -> tuple[TopicModel, float]:

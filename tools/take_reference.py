@@ -1,6 +1,6 @@
 """Puts the artifact of a run into the package, where ``topiccore.load()`` finds it.
 
-    python tools/take_reference.py runs/reference/artifact
+python tools/take_reference.py runs/reference/artifact
 """
 
 from __future__ import annotations
