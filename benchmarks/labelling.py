@@ -80,7 +80,7 @@ def main() -> int:
         bullets(
             [
                 f"coverage on the validation queries, for seeds {', '.join(map(str, SEEDS))}; "
-                f"queries are chosen among {POOL:,}; enough examples are min_support of the settings",
+                f"queries are chosen among {POOL:,}; enough examples: as min_support asks",
                 f"{WRONG:.0%} of the labels were made wrong: chance would list {WRONG:.0%}; rows "
                 "that were wrong before count as right",
             ]
