@@ -22,7 +22,7 @@ $(READY): pyproject.toml setup.py $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(READY)  ## score and serve with the model that ships, then train it anew and measure
+demo: $(READY)  ## train on real queries, measure, score, serve, ask over HTTP
 	$(BIN)/python tools/demo.py --out $(RUN)
 
 lint: $(READY)  ## ruff and mypy

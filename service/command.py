@@ -8,7 +8,7 @@ from pathlib import Path
 from service.settings import Settings
 from topiccore import MAX_QUERY_BYTES, TopiccoreError, load
 from topiccore.cli import Command
-from topiccore.model import PRETRAINED
+from topiccore.model import default_model
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,8 +16,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=Path,
-        default=PRETRAINED,
-        help="artifact directory (default: the one that comes with the package)",
+        default=default_model(),
+        help="artifact directory (default: %(default)s)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--port", type=_port, default=8080, help="default: 8080")

@@ -1,4 +1,4 @@
-"""The main job from end to end: score, serve, ask over HTTP, train, measure.
+"""The main job from end to end: train, measure, score, serve, ask over HTTP.
 
     python tools/demo.py [--out runs/demo]
 
@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlencode
 
+from topiccore.model import PRETRAINED
+
 QUERIES = (
     "used honda civic dallas",
     "symptoms of strep throat",
@@ -37,17 +39,24 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR")
     folder = parser.parse_args().out
     try:
-        step("Score a handful of queries with the model that comes with the package")
-        topiccore("score", *QUERIES)
-        step("Serve it and ask over HTTP")
-        ask()
-        step("Train it anew on labels and annotations, export it, measure it on the test queries")
+        if PRETRAINED.exists():
+            show(PRETRAINED)
+        step("Train a student on labels and annotations, export it, measure it on test queries")
         topiccore("train", "--out", str(folder))
-        topiccore("score", "--model", str(folder / "artifact"), QUERIES[0])
-        print(f"the report is {folder / 'report.html'}")
+        print(f"the report: {folder / 'report.html'}")
+        if not PRETRAINED.exists():
+            show(folder / "artifact")
     except subprocess.CalledProcessError as error:
         return error.returncode
     return 0
+
+
+def show(model: Path) -> None:
+    """Scores with a model and serves it."""
+    step("Score a handful of queries")
+    topiccore("score", "--model", str(model), *QUERIES)
+    step("Serve it and ask over HTTP")
+    ask(str(model))
 
 
 def step(title: str) -> None:
@@ -66,10 +75,10 @@ def topiccore(*arguments: str) -> None:
     subprocess.run(command(*arguments), check=True)
 
 
-def ask() -> None:
+def ask(model: str) -> None:
     """Starts the service, asks it one query, then many on one connection for the latency."""
     port = free_port()
-    arguments = ["serve", "--port", str(port)]
+    arguments = ["serve", "--model", model, "--port", str(port)]
     print(f"$ topiccore {shlex.join(arguments)} &", flush=True)
     server = subprocess.Popen(command(*arguments))
     try:

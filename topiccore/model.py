@@ -255,7 +255,12 @@ class TopicModel:
 
 
 PRETRAINED = Path(__file__).resolve().parent / "pretrained"
-"""The artifact that comes with the package."""
+"""The artifact that comes with the package, in builds that have one."""
+
+
+def default_model() -> Path:
+    """What commands use when no artifact is named: the package's, or that of ``make demo``."""
+    return PRETRAINED if PRETRAINED.exists() else Path("runs/demo/artifact")
 
 
 def load(path: Path | str | None = None, *, verify: bool = True) -> TopicModel:

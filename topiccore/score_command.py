@@ -11,7 +11,7 @@ from pathlib import Path
 from topiccore._scoring import MAX_QUERY_BYTES, Answer
 from topiccore.cli import Command
 from topiccore.errors import TopiccoreError
-from topiccore.model import TopicModel, load
+from topiccore.model import TopicModel, default_model, load
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=Path,
-        help="artifact directory (default: the one that comes with the package)",
+        default=default_model(),
+        help="artifact directory (default: %(default)s)",
     )
     parser.add_argument(
         "--min-score",
