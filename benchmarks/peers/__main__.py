@@ -87,7 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = _report(measured, [*skipped, *failures], chosen, len(dataset.test), sums)
     print("\n\n".join(report))
     if chosen.write and not failures:
-        write_section(chosen.write, "peers", "Peers side by side", report)
+        if chosen.annotations:
+            write_section(chosen.write, "annotated", "Peers that learned the annotations", report)
+        else:
+            write_section(chosen.write, "peers", "Peers side by side", report)
     return 1 if failures else 0
 
 
