@@ -79,7 +79,7 @@ def test_flat_taxonomy_with_notes(tmp_path):
         ("code,title\nA,a\n", r"t\.csv: no column 'name'; there are 'code', 'title'"),
         ("", r"t\.csv: no column 'code'; there are none"),
         ("code,name\nA\n", r"t\.csv:2: 1 columns, the header has 2"),
-        (b"code,name\nA,\xff\n", r"t\.csv: not UTF-8"),
+        (b"code,name\nA,a\nB,\xff\nC,c\n", r"t\.csv:3: not UTF-8"),
     ],
 )
 def test_bad_taxonomy(tmp_path, content, message):

@@ -45,9 +45,20 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
         else:
             raise DataError(f"{path}: not .csv, .tsv, .jsonl, .ndjson or .parquet")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8: {error}") from error
+        raise DataError(f"{path}:{_undecodable_line(path)}: not UTF-8: {error.reason}") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
+
+
+def _undecodable_line(path: Path) -> int:
+    # The decoder counts bytes from the start of its own buffer, not of the file.
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 def _read_csv(path: Path, columns: Sequence[str]) -> Iterator[Row]:
@@ -198,7 +209,8 @@ def read_texts(paths: Sequence[Path]) -> list[str]:
             try:
                 lines = path.read_text(encoding="utf-8").splitlines()
             except UnicodeDecodeError as error:
-                raise DataError(f"{path}: not UTF-8: {error}") from error
+                place = f"{path}:{_undecodable_line(path)}"
+                raise DataError(f"{place}: not UTF-8: {error.reason}") from error
             except OSError as error:
                 raise DataError(f"{path}: {error.strerror}") from error
             found.update((normal_form(line), None) for line in lines if line.strip())
