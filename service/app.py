@@ -8,41 +8,55 @@ from typing import Any
 import falcon
 
 from service import problems
+from service.bounds import Bounds
+from service.gate import Gate, Log, WsgiApp
+from service.live import LiveModel, prepare
+from service.openapi import describe
+from service.request_meter import RequestMeter
 from service.resources import (
-    WARM_UP_QUERY,
+    BatchResource,
+    DocumentResource,
     HealthResource,
     ModelResource,
     ReadyResource,
+    TaxonomyResource,
     TopicsResource,
 )
-from service.settings import Settings, model_path
-from topiccore import TopicModel, load
+from service.settings import Settings
+from service.tokens import Tokens
+from topiccore import TopicModel
 
 DEFAULT_SETTINGS = Settings()
 
 
 def create_app(
-    model: TopicModel, settings: Settings = DEFAULT_SETTINGS
-) -> falcon.App[falcon.Request, falcon.Response]:
+    model: TopicModel | LiveModel,
+    settings: Settings = DEFAULT_SETTINGS,
+    *,
+    meter: RequestMeter | None = None,
+    tokens: Tokens | None = None,
+    log: Log | None = None,
+) -> WsgiApp:
     """The application around a model; reads no environment and no file."""
+    live = model if isinstance(model, LiveModel) else LiveModel(prepare(model))
+    bounds = Bounds(settings, meter)
     app: falcon.App[Any, Any] = falcon.App()
-    app.req_options.keep_blank_qs_values = True
-    app.req_options.auto_parse_qs_csv = False
     problems.install(app)
-    app.add_route("/v1/topics", TopicsResource(model, settings))
-    app.add_route("/v1/model", ModelResource(model))
+    app.add_route("/v1/topics", TopicsResource(settings, bounds))
+    app.add_route("/v1/topics:batch", BatchResource(settings, bounds))
+    app.add_route("/v1/model", ModelResource())
+    app.add_route("/v1/taxonomy", TaxonomyResource())
+    app.add_route("/openapi.json", DocumentResource(describe(settings)))
     app.add_route("/healthz", HealthResource())
-    app.add_route("/readyz", ReadyResource(model))
-    return app
+    app.add_route("/readyz", ReadyResource())
+    return Gate(app, live, settings.max_in_flight, meter, tokens, log)
 
 
-def get_app() -> falcon.App[falcon.Request, falcon.Response]:
-    """The application of the environment: ``TOPICCORE_MODEL``, ``TOPICCORE_MAX_QUERY_BYTES``.
+def get_app() -> WsgiApp:
+    """The application of a worker, as the environment describes it.
 
-    Raises ``SettingsError`` and ``ArtifactError``.
+    Raises ``SettingsError``, ``ArtifactError`` and ``TokensError``.
     """
-    settings = Settings.from_environment(os.environ)
-    model = load(model_path(os.environ))
-    # The first query pages the mapped arrays in; no client should wait for that.
-    model.score(WARM_UP_QUERY)
-    return create_app(model, settings)
+    from service.worker import start
+
+    return start(os.environ)

@@ -14,16 +14,23 @@ JSON = "application/json"
 MAX_NESTING = 64
 
 
-def read_object(req: falcon.Request, limit: int) -> dict[str, Any]:
-    """The JSON object in a body of at most ``limit`` bytes; raises ``Problem``."""
+def read(req: falcon.Request, limit: int) -> bytes:
+    """At most ``limit`` bytes of a body that says it is JSON; raises ``Problem``."""
     _check_headers(req)
-    content = _parse(_read(req, limit))
+    return _read(req, limit)
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in a body; raises ``Problem``."""
+    content = _parse(body)
     if not isinstance(content, dict):
         raise Problem(HTTPStatus.BAD_REQUEST, "The body is not a JSON object.")
     return content
 
 
 def _check_headers(req: falcon.Request) -> None:
+    if req.env.get("CONTENT_TYPE") == JSON and "HTTP_CONTENT_ENCODING" not in req.env:
+        return
     kind, *parameters = (part.strip().lower() for part in (req.content_type or "").split(";"))
     charset = [part for part in parameters if part.startswith("charset=")]
     utf8 = all(part[8:].strip('"') in ("utf-8", "utf8") for part in charset)

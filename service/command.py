@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from service.settings import Settings
-from topiccore import MAX_QUERY_BYTES, TopiccoreError, load
+from service.location import find_artifact
+from service.options import ServerOptions, available_cpus
+from service.settings import Settings, parse, whole_number
+from topiccore import TopiccoreError, load
 from topiccore.cli import Command
 from topiccore.model import default_model
 
@@ -17,23 +22,46 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=Path,
         default=default_model(),
-        help="artifact directory (default: %(default)s)",
+        help="artifact directory, link to one, or registry folder with a link or file 'current' "
+        "(default: %(default)s)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
-    parser.add_argument("--port", type=_port, default=8080, help="default: 8080")
+    parser.add_argument("--port", type=_whole(1, 65535), default=8080, help="default: 8080")
     parser.add_argument(
         "--workers",
-        type=_positive,
+        type=_whole(1, 1024),
         metavar="N",
         help="processes (default: the CPUs available to this process)",
     )
     parser.add_argument(
-        "--max-query-bytes",
-        type=_query_bytes,
-        default=Settings().max_query_bytes,
+        "--max-connections",
+        type=_whole(1, 1_000_000),
+        default=1024,
         metavar="N",
-        help=f"refuse longer queries (default: {Settings().max_query_bytes})",
+        help="open connections that each worker takes on (default: 1024)",
     )
+    parser.add_argument(
+        "--metrics-port",
+        type=_whole(1, 65535),
+        metavar="N",
+        help="give metrics for Prometheus at this port (default: no metrics)",
+    )
+    parser.add_argument(
+        "--metrics-host", default="127.0.0.1", metavar="HOST", help="default: 127.0.0.1"
+    )
+    for one in fields(Settings):
+        option = "--" + one.name.replace("_", "-")
+        text = one.metadata["help"]
+        if isinstance(one.default, bool):
+            parser.add_argument(option, action="store_true", help=text)
+            continue
+        parser.add_argument(
+            option,
+            type=partial(_setting, one.name),
+            default=one.default,
+            metavar="N" if "range" in one.metadata else "VALUE",
+            help=text if one.default is None else f"{text} (default: {one.default})",
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,47 +70,45 @@ def run(arguments: argparse.Namespace) -> int:
     Raises ``ArtifactError`` for an artifact that does not load, and ``AddressError``.
     """
     try:
-        import falcon  # noqa: F401
-
+        # The workers' imports are tried here, where one clear message can tell of them.
+        import service.worker  # noqa: F401
         from service import server
     except ModuleNotFoundError as error:
-        if error.name not in ("falcon", "granian"):
+        if error.name not in ("falcon", "granian", "msgspec", "prometheus_client"):
             raise
         raise TopiccoreError(
             f"{error.name} is not installed; pip install 'topiccore[serve]'"
         ) from error
     # Told here, a bad artifact is one clear message instead of one for every worker.
-    load(arguments.model)
+    load(find_artifact(arguments.model))
     server.serve(
         arguments.model,
-        arguments.host,
-        arguments.port,
-        arguments.workers or server.available_cpus(),
-        Settings(arguments.max_query_bytes),
+        ServerOptions(
+            host=arguments.host,
+            port=arguments.port,
+            workers=arguments.workers or available_cpus(),
+            max_connections=arguments.max_connections,
+            metrics_host=arguments.metrics_host,
+            metrics_port=arguments.metrics_port,
+        ),
+        Settings(**{one.name: getattr(arguments, one.name) for one in fields(Settings)}),
     )
     return 0
 
 
-def _port(text: str) -> int:
-    return _between(text, 1, 65535)
+def _setting(name: str, text: str) -> Any:
+    return _told(text, partial(parse, name))
 
 
-def _positive(text: str) -> int:
-    return _between(text, 1, 1024)
+def _whole(low: int, high: int) -> Any:
+    return lambda text: _told(text, partial(whole_number, low=low, high=high))
 
 
-def _query_bytes(text: str) -> int:
-    return _between(text, 1, MAX_QUERY_BYTES)
-
-
-def _between(text: str, low: int, high: int) -> int:
+def _told(text: str, read: Any) -> Any:
     try:
-        value = int(text)
-    except ValueError:
-        value = low - 1
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low} to {high}")
-    return value
+        return read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {error}") from error
 
 
 COMMAND = Command("serve", "Answer over HTTP which topics queries are about.", configure, run)

@@ -10,6 +10,7 @@ from typing import Any
 import falcon
 
 from service.encoding import encode
+from service.environ import REQUEST_ID
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -19,8 +20,14 @@ logger = logging.getLogger(__name__)
 class Problem(falcon.HTTPError):
     """An error answer: ``detail`` for people, ``field`` for the parameter at fault, if one is."""
 
-    def __init__(self, status: HTTPStatus, detail: str, field: str | None = None):
-        super().__init__(status, description=detail)
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        field: str | None = None,
+        headers: dict[str, str] | None = None,
+    ):
+        super().__init__(status, description=detail, headers=headers)
         self.field = field
 
 
@@ -30,19 +37,31 @@ def install(app: falcon.App[Any, Any]) -> None:
     app.add_error_handler(Exception, _unforeseen)
 
 
-def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
-    status = HTTPStatus(error.status_code)
-    content = {
+def document(
+    status: HTTPStatus, detail: str, field: str | None = None, request_id: str | None = None
+) -> bytes:
+    """The body of an error answer."""
+    content: dict[str, Any] = {
         "type": "about:blank",
         "title": status.phrase,
         "status": status.value,
-        "detail": error.description or _detail(req, error),
+        "detail": detail,
     }
-    field = getattr(error, "field", None)
     if field is not None:
         content["field"] = field
+    if request_id is not None:
+        content["request_id"] = request_id
+    return encode(content)
+
+
+def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
     resp.content_type = PROBLEM_JSON
-    resp.data = encode(content)
+    resp.data = document(
+        HTTPStatus(error.status_code),
+        error.description or _detail(req, error),
+        getattr(error, "field", None),
+        req.env.get(REQUEST_ID),
+    )
 
 
 def _detail(req: falcon.Request, error: falcon.HTTPError) -> str:
@@ -58,9 +77,10 @@ def _unforeseen(
 ) -> None:
     # Neither the query string nor the error's message: both may say what a person searched for.
     logger.error(
-        "%s %r failed with %s at\n%s",
+        "%s %r (request %s) failed with %s at\n%s",
         req.method,
         req.path,
+        req.env.get(REQUEST_ID),
         type(error).__name__,
         "".join(traceback.format_tb(error.__traceback__)),
     )

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from http import HTTPStatus
 
 import falcon
 
-import topiccore
-from service.encoding import encode
+from service.answers import answer_batch, answer_one
+from service.bounds import Bounds
+from service.environ import BATCH, KERNEL_NS, LOADED, QUERY
+from service.live import WARM_UP_QUERY, LoadedModel
 from service.problems import Problem
-from service.score_request import ScoreRequest, from_body, from_query_string
+from service.score_request import Options, from_batch_body, from_body, from_query_string
 from service.settings import Settings
-from topiccore import QueryTooLongError, TopicModel
-
-WARM_UP_QUERY = "used car"
 
 logger = logging.getLogger(__name__)
 
@@ -23,56 +21,84 @@ logger = logging.getLogger(__name__)
 class TopicsResource:
     """``/v1/topics``: the topics of one query, best first."""
 
-    def __init__(self, model: TopicModel, settings: Settings):
-        self._model = model
+    def __init__(self, settings: Settings, bounds: Bounds):
         self._settings = settings
-        self._labels = len(model.taxonomy)
+        self._bounds = bounds
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Scores ``?q=...&min_score=...&max_labels=...``."""
-        resp.data = self._answer(from_query_string(req, self._settings), "q")
+        """Scores ``?q=...`` with the options."""
+        query, options = from_query_string(req.env["QUERY_STRING"], self._settings)
+        self._answer(req, resp, query, options)
 
     on_head = on_get
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Scores ``{"query": ..., "min_score": ..., "max_labels": ...}``."""
-        resp.data = self._answer(from_body(req, self._settings), "query")
+        """Scores ``{"query": ...}`` with the options."""
+        with self._bounds.bodies:
+            query, options = from_body(req, self._settings)
+        self._answer(req, resp, query, options)
 
-    def _answer(self, request: ScoreRequest, field: str) -> bytes:
-        limit = request.max_labels
-        try:
-            answer = self._model.score(
-                request.query,
-                min_score=request.min_score,
-                # Any larger number means the same, and the kernel's integers are small.
-                max_labels=None if limit is None else min(limit, self._labels),
-            )
-        except QueryTooLongError as error:
-            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{error}.", field) from error
-        topics = [
-            {"code": label.code, "name": label.name, "score": round(label.score, 4)}
-            for label in answer
-        ]
-        return encode({"topics": topics, "truncated": answer.truncated, "model": self._model.id})
+    def _answer(
+        self, req: falcon.Request, resp: falcon.Response, query: bytes, options: Options
+    ) -> None:
+        environ = req.env
+        environ[QUERY] = query
+        loaded: LoadedModel = environ[LOADED]
+        if options.explain:
+            with self._bounds.explanations:
+                resp.data, environ[KERNEL_NS] = answer_one(loaded, query, options)
+        else:
+            resp.data, environ[KERNEL_NS] = answer_one(loaded, query, options)
+
+
+class BatchResource:
+    """``/v1/topics:batch``: the topics of many queries, one result each, in order."""
+
+    def __init__(self, settings: Settings, bounds: Bounds):
+        self._settings = settings
+        self._bounds = bounds
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Scores ``{"queries": [...]}`` with the options."""
+        with self._bounds.bodies:
+            queries, options = from_batch_body(req, self._settings)
+        req.env[BATCH] = len(queries)
+        loaded: LoadedModel = req.env[LOADED]
+        if options.explain:
+            with self._bounds.explanations:
+                resp.data, req.env[KERNEL_NS] = answer_batch(loaded, queries, options)
+        else:
+            resp.data, req.env[KERNEL_NS] = answer_batch(loaded, queries, options)
 
 
 class ModelResource:
     """``/v1/model``: which model answers, and how good it was found to be."""
 
-    def __init__(self, model: TopicModel):
-        content = {
-            "id": model.id,
-            "labels": len(model.taxonomy),
-            "topics": len(model.taxonomy.topics),
-            "training": dict(model.training),
-            "data": dict(model.artifact.data),
-            "topiccore_version": topiccore.__version__,
-        }
-        # A figure that is NaN in the manifest becomes null.
-        self._data = encode(json.loads(json.dumps(content), parse_constant=lambda _: None))
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Tells id, sizes, training figures, data and versions."""
+        resp.data = req.env[LOADED].description
+
+    on_head = on_get
+
+
+class TaxonomyResource:
+    """``/v1/taxonomy``: every topic with its subtopics."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Tells codes, names and scopes, in the order of the taxonomy."""
+        resp.data = req.env[LOADED].taxonomy
+
+    on_head = on_get
+
+
+class DocumentResource:
+    """A JSON document that never changes, such as ``/openapi.json``."""
+
+    def __init__(self, data: bytes):
+        self._data = data
 
     def on_get(self, _: falcon.Request, resp: falcon.Response) -> None:
-        """Tells id, sizes, training figures, data and version."""
+        """Gives the document."""
         resp.data = self._data
 
     on_head = on_get
@@ -92,14 +118,11 @@ class HealthResource:
 class ReadyResource:
     """``/readyz``: the model answers."""
 
-    def __init__(self, model: TopicModel):
-        self._model = model
-
-    def on_get(self, _: falcon.Request, resp: falcon.Response) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """200 when the model answers a warm-up query, else 503."""
         resp.cache_control = ["no-store"]
         try:
-            self._model.score(WARM_UP_QUERY)
+            req.env[LOADED].model.score(WARM_UP_QUERY)
         except Exception as error:
             logger.exception("the model does not answer the warm-up query")
             raise Problem(

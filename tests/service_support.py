@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -37,8 +38,13 @@ DEADLINE = 60
 """Seconds after which a server that does not start, answer or stop has failed the test."""
 
 
-def save_tiny_artifact(path: Path) -> str:
-    """Writes the artifact and returns its id; each word of ``WORDS`` brings its label."""
+def save_tiny_artifact(
+    path: Path, *, collection: str = "hand-made", training: dict[str, Any] | None = None
+) -> str:
+    """Writes the artifact and returns its id; each word of ``WORDS`` brings its label.
+
+    One with another ``collection`` or ``training`` has another id.
+    """
     codes = [label.code for label in LABELS]
     buckets = hash_tokens(WORDS)
     index, places, _ = build_index(buckets, np.array([], np.uint32))
@@ -55,10 +61,11 @@ def save_tiny_artifact(path: Path) -> str:
             thresholds=np.zeros(labels, np.float32),
             slopes=np.ones(labels, np.float32),
             intercepts=np.zeros(labels, np.float32),
-            training={"precision": 0.9, "coverage": float("nan")},
-            data={"collection": "hand-made"},
+            training={"precision": 0.9, "coverage": float("nan")} | (training or {}),
+            data={"collection": collection},
         ),
         path,
+        overwrite=True,
     )
 
 
@@ -97,6 +104,11 @@ def answer(model: Any, query: str, **options: Any) -> dict[str, Any]:
     return {"topics": topics, "truncated": found.truncated, "model": model.id}
 
 
+def steady_headers(result: falcon.testing.Result) -> dict[str, str]:
+    """The headers of an answer but for the one that no two answers share."""
+    return {name: value for name, value in result.headers.items() if name != "x-request-id"}
+
+
 def check_problem(
     result: falcon.testing.Result, status: int, field: str | None = None, detail: str = ""
 ) -> None:
@@ -112,6 +124,7 @@ def check_problem_content(
     """The same for the body alone."""
     problem = json.loads(content)
     found = problem.pop("detail")
+    assert re.fullmatch("[0-9a-f]+-[0-9a-f]+", problem.pop("request_id"))
     assert found
     assert detail in found
     expected = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}

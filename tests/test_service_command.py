@@ -12,6 +12,7 @@ import pytest
 from service_support import save_tiny_artifact
 
 from service import server
+from service.options import AddressError, ServerOptions, available_cpus, free_address
 from service.settings import Settings
 from topiccore import MAX_QUERY_BYTES, TopiccoreError
 from topiccore.cli import main
@@ -49,14 +50,28 @@ def listener():
 
 def test_arguments(path, served):
     arguments = ["--host", "::1", "--port", "1234", "--workers", "3", "--max-query-bytes", "100"]
+    arguments += [
+        "--max-connections",
+        "7",
+        "--metrics-port",
+        "99",
+        "--metrics-host",
+        "::",
+        "--watch",
+    ]
+    arguments += ["--tokens", "file", "--log-sample", "0.25", "--log-queries"]
     assert main(["serve", "--model", str(path), *arguments]) == 0
-    assert served == [(path, "::1", 1234, 3, Settings(max_query_bytes=100))]
+    settings = Settings(
+        max_query_bytes=100, watch=True, tokens=Path("file"), log_sample=0.25, log_queries=True
+    )
+    assert served == [(path, ServerOptions("::1", 1234, 3, 7, "::", 99), settings)]
 
 
 def test_arguments_by_default(path, served):
     assert main(["serve", "--model", str(path)]) == 0
-    assert served == [(path, "127.0.0.1", 8080, server.available_cpus(), Settings())]
-    assert server.available_cpus() >= 1
+    options = ServerOptions("127.0.0.1", 8080, available_cpus(), 1024, "127.0.0.1", None)
+    assert served == [(path, options, Settings())]
+    assert available_cpus() >= 1
 
 
 @pytest.mark.parametrize(
@@ -86,20 +101,26 @@ def test_artifact_that_does_not_load(tmp_path, served, capsys):
 # --- what must be installed ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("package", ["falcon", "granian"])
+def forget_the_service(monkeypatch):
+    """Makes the command import the service again."""
+    for name in [name for name in sys.modules if name.startswith("service.")]:
+        if name not in ("service.command", "service.settings", "service.options"):
+            monkeypatch.delitem(sys.modules, name)
+            monkeypatch.delattr(name)
+
+
+@pytest.mark.parametrize("package", ["falcon", "granian", "msgspec", "prometheus_client"])
 def test_package_that_is_not_installed(path, served, capsys, monkeypatch, package):
+    forget_the_service(monkeypatch)
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, "service.server")
-    monkeypatch.delattr("service.server")
     assert main(["serve", "--model", str(path)]) == 1
     message = f"topiccore: error: {package} is not installed; pip install 'topiccore[serve]'\n"
     assert capsys.readouterr().err == message
 
 
 def test_a_broken_installation_is_not_taken_for_a_missing_one(path, monkeypatch):
+    forget_the_service(monkeypatch)
     monkeypatch.setitem(sys.modules, "granian.http", None)
-    monkeypatch.delitem(sys.modules, "service.server")
-    monkeypatch.delattr("service.server")
     with pytest.raises(ModuleNotFoundError, match=r"granian\.http"):
         main(["serve", "--model", str(path)])
 
@@ -136,26 +157,26 @@ def test_what_serves_imports_nothing_that_trains():
 def test_free_address(host, address, listener):
     port = listener.getsockname()[1]
     listener.close()
-    assert server.free_address(host, port) == address
+    assert free_address(host, port) == address
 
 
 def test_localhost():
-    assert server.free_address("localhost", 0) in ("127.0.0.1", "::1")
+    assert free_address("localhost", 0) in ("127.0.0.1", "::1")
 
 
 def test_port_in_use(listener):
     port = listener.getsockname()[1]
     message = rf"^cannot listen at 127\.0\.0\.1:{port}: Address already in use$"
-    with pytest.raises(server.AddressError, match=message):
-        server.free_address("127.0.0.1", port)
-    with pytest.raises(server.AddressError, match="Address already in use"):
-        server.free_address("0.0.0.0", port)
+    with pytest.raises(AddressError, match=message):
+        free_address("127.0.0.1", port)
+    with pytest.raises(AddressError, match="Address already in use"):
+        free_address("0.0.0.0", port)
 
 
 @pytest.mark.parametrize("host", ["", "a" * 70, "a..b", "203.0.113.1"])
 def test_host_that_is_not_this_machine(host):
-    with pytest.raises(server.AddressError, match=rf"^cannot listen at {host}:8080: ."):
-        server.free_address(host, 8080)
+    with pytest.raises(AddressError, match=rf"^cannot listen at {host}:8080: ."):
+        free_address(host, 8080)
 
 
 def test_address_errors_are_told(path, listener, capsys, monkeypatch):
@@ -168,4 +189,4 @@ def test_address_errors_are_told(path, listener, capsys, monkeypatch):
 
 
 def test_address_errors_are_topiccore_errors():
-    assert issubclass(server.AddressError, TopiccoreError)
+    assert issubclass(AddressError, TopiccoreError)

@@ -90,10 +90,10 @@ def test_min_score(client, model, value):
     assert result.json == answer(model, "honda soup", min_score=value)
 
 
-@pytest.mark.parametrize("value", [0, 1, 3, 2**31, 2**63, 10**30])
+@pytest.mark.parametrize("value", [0, 1, 3, 3.0, 2**31, 2**63, 10**30])
 def test_max_labels(client, model, value):
     result = post(client, {"max_labels": value, "query": "honda soup"})
-    assert result.json["topics"] == answer(model, "honda soup")["topics"][:value]
+    assert result.json["topics"] == answer(model, "honda soup")["topics"][: int(value)]
 
 
 # --- fields -------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def test_min_score_out_of_range(client, text):
     check_problem(post(client, body), 400, "min_score", "between 0 and 1")
 
 
-@pytest.mark.parametrize("value", [None, "3", 3.0, 1e3, True, [3], {}])
+@pytest.mark.parametrize("value", [None, "3", 3.5, 1e-3, True, [3], {}])
 def test_max_labels_that_is_no_integer(client, value):
     body = {"query": "a", "max_labels": value}
     check_problem(post(client, body), 400, "max_labels", "not an integer")
@@ -134,7 +134,7 @@ def test_max_labels_below_0(client, value):
 
 @pytest.mark.parametrize("name", ["q", "Query", "", "é", "\0", "\ud83d", "x" * 64])
 def test_unknown_field(client, name):
-    detail = "max_labels, min_score, query"
+    detail = "explain, max_labels, min_score, query, topics_only"
     check_problem(post(client, {"query": "a", name: 1}), 400, name, detail)
 
 
@@ -171,11 +171,6 @@ def test_longest_query(model, unit):
     assert post(client, {"query": longest}).status_code == 200
     assert post(client, b'{"query":"%s"}' % escapes.encode()).status_code == 200
     check_problem(post(client, {"query": longest + "a"}), 413, "query", "4000 bytes")
-
-
-def test_query_that_the_model_finds_too_long(model):
-    client = falcon.testing.TestClient(create_app(model, Settings(max_query_bytes=2**21)))
-    check_problem(post(client, {"query": "a" * (2**20 + 1)}), 413, "query", f"{2**20}")
 
 
 # --- JSON ---------------------------------------------------------------------------------------
@@ -270,7 +265,7 @@ def fits(value) -> bool:
         and not any("\ud800" <= c <= "\udfff" for c in value["query"])
         and type(score) in (int, float)
         and 0 <= score <= 1
-        and type(labels) is int
+        and (type(labels) is int or (type(labels) is float and labels.is_integer()))
         and labels >= 0
     )
 
@@ -285,7 +280,7 @@ def test_any_json(client, model, value):
     if fits(value):
         options = {name: value[name] for name in FIELDS - {"query"} if name in value}
         if "max_labels" in options:
-            options["max_labels"] = min(options["max_labels"], 4)
+            options["max_labels"] = int(min(options["max_labels"], 4))
         assert result.json == answer(model, value["query"], **options)
     else:
         check_problem(result, 400, result.json.get("field"))

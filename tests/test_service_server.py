@@ -189,8 +189,9 @@ def test_workers_that_cannot_start_end_the_server(tmp_path):
     code = (
         "from pathlib import Path\n"
         "from service.server import serve\n"
+        "from service.options import ServerOptions\n"
         "from service.settings import Settings\n"
-        f"serve(Path({str(tmp_path / 'gone')!r}), '127.0.0.1', {port}, 1, Settings())"
+        f"serve(Path({str(tmp_path / 'gone')!r}), ServerOptions(port={port}), Settings())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE

@@ -8,11 +8,12 @@ from types import SimpleNamespace
 
 import falcon.testing
 import pytest
-from service_support import LABELS, save_tiny_artifact
+from service_support import LABELS, save_tiny_artifact, steady_headers
 
 import topiccore
 from service.app import create_app
 from topiccore import Taxonomy, load
+from topiccore.reference import SCHEME
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,9 @@ def test_model(client, model):
         "id": model.id,
         "labels": 4,
         "topics": 2,
+        "format_version": 3,
+        "scheme": SCHEME,
+        "encoding": "float32",
         "training": {"precision": 0.9, "coverage": None},
         "data": {"collection": "hand-made"},
         "topiccore_version": topiccore.__version__,
@@ -47,11 +51,33 @@ def test_figures_that_json_does_not_have_are_null():
         id="0" * 64,
         taxonomy=Taxonomy(LABELS),
         training=training,
-        artifact=SimpleNamespace(data={}),
+        artifact=SimpleNamespace(data={}, encoding="float32"),
     )
     result = falcon.testing.TestClient(create_app(model)).simulate_get("/v1/model")
     found = json.loads(result.content, parse_constant=pytest.fail)["training"]
     assert found == {"a": None, "b": [None, {"c": None}], "d": "NaN", "e": 0.5, "é": None}
+
+
+def test_taxonomy(client, model):
+    result = client.simulate_get("/v1/taxonomy")
+    assert result.headers["content-type"] == "application/json"
+    assert result.json == {
+        "topics": [
+            {
+                "code": "V",
+                "name": "Vehicles",
+                "scope": "",
+                "subtopics": [{"code": "V1", "name": "Cars", "scope": ""}],
+            },
+            {
+                "code": "F",
+                "name": "Food",
+                "scope": "",
+                "subtopics": [{"code": "F1", "name": "Crème brûlée", "scope": ""}],
+            },
+        ],
+        "model": model.id,
+    }
 
 
 @pytest.mark.parametrize(("path", "status"), [("/healthz", "ok"), ("/readyz", "ready")])
@@ -68,7 +94,7 @@ def test_head_is_get_without_the_body(client, path):
     head, full = client.simulate_head(path), client.simulate_get(path)
     assert head.content == b""
     assert head.status == full.status
-    assert dict(head.headers) == dict(full.headers)
+    assert steady_headers(head) == steady_headers(full)
 
 
 @pytest.mark.parametrize("path", ["/v1/model", "/healthz", "/readyz"])

@@ -1,0 +1,111 @@
+"""Scores queries as a request asks for, and writes the answers as JSON."""
+
+from __future__ import annotations
+
+from time import perf_counter_ns
+from typing import Any
+
+from service.encoding import encode
+from service.live import LoadedModel
+from service.score_request import Options
+from topiccore import Answer, EmittedLabel, Explanation
+
+SHARES = 50
+"""The features that an explanation lists for a label: those with the largest shares."""
+
+
+def answer_one(loaded: LoadedModel, query: bytes, options: Options) -> tuple[bytes, int]:
+    """The JSON answer to one query, and the nanoseconds that the model took for it."""
+    started = perf_counter_ns()
+    answer = loaded.model.score(query, **_kernel_options(loaded, options))
+    taken = perf_counter_ns() - started
+    if loaded.counts is not None and options.min_score is None:
+        loaded.counts.add(query, answer, options.max_labels is None or options.topics_only)
+    labels = _chosen(loaded, answer, options)
+    if options.explain:
+        started = perf_counter_ns()
+        content = _explained(loaded, query, labels, answer.truncated)
+        taken += perf_counter_ns() - started
+        return encode(content | {"model": loaded.model.id}), taken
+    return (f'{{"topics":[{_write(loaded, labels)}{loaded.endings[answer.truncated]}').encode(
+        "ascii"
+    ), taken
+
+
+def answer_batch(loaded: LoadedModel, queries: list[bytes], options: Options) -> tuple[bytes, int]:
+    """The JSON answers to many queries in order, and the nanoseconds that the model took."""
+    started = perf_counter_ns()
+    answers = loaded.model.score_batch(queries, **_kernel_options(loaded, options))
+    taken = perf_counter_ns() - started
+    if loaded.counts is not None and options.min_score is None:
+        whole = options.max_labels is None or options.topics_only
+        for query, answer in zip(queries, answers, strict=True):
+            loaded.counts.add(query, answer, whole)
+    if options.explain:
+        started = perf_counter_ns()
+        results = [
+            _explained(loaded, query, _chosen(loaded, answer, options), answer.truncated)
+            for query, answer in zip(queries, answers, strict=True)
+        ]
+        taken += perf_counter_ns() - started
+        return encode({"results": results, "model": loaded.model.id}), taken
+    parts = [
+        f'{{"topics":[{_write(loaded, _chosen(loaded, answer, options))}],'
+        f'"truncated":{"true" if answer.truncated else "false"}}}'
+        for answer in answers
+    ]
+    return f'{{"results":[{",".join(parts)}],"model":"{loaded.model.id}"}}'.encode("ascii"), taken
+
+
+def _kernel_options(loaded: LoadedModel, options: Options) -> dict[str, Any]:
+    if options.min_score is None and options.max_labels is None:
+        return {}
+    limit = None if options.topics_only else options.max_labels
+    if limit is not None:
+        # Any larger number means the same, and the kernel's integers are small.
+        limit = min(limit, len(loaded.openings))
+    return {"min_score": options.min_score, "max_labels": limit}
+
+
+def _chosen(loaded: LoadedModel, answer: Answer, options: Options) -> list[EmittedLabel]:
+    if not options.topics_only:
+        return answer
+    topics = [label for label in answer if label.code in loaded.topics]
+    return topics if options.max_labels is None else topics[: options.max_labels]
+
+
+def _write(loaded: LoadedModel, labels: list[EmittedLabel]) -> str:
+    openings = loaded.openings
+    return ",".join(["%s%.4f}" % (openings[label.code], label.score) for label in labels])  # noqa: UP031
+
+
+def _explained(
+    loaded: LoadedModel, query: bytes, labels: list[EmittedLabel], truncated: bool
+) -> dict[str, Any]:
+    explanations = loaded.model.explain(query, [label.code for label in labels])
+    topics = [
+        {
+            "code": label.code,
+            "name": label.name,
+            "score": round(label.score, 4),
+            "explanation": _explanation(explanation),
+        }
+        for label, explanation in zip(labels, explanations, strict=True)
+    ]
+    return {"topics": topics, "truncated": truncated}
+
+
+def _explanation(explanation: Explanation) -> dict[str, Any]:
+    threshold = explanation.threshold
+    return {
+        "logit": round(explanation.logit, 4),
+        "context_logit": round(explanation.context_logit, 4),
+        # A label that is never emitted has an infinite threshold, which JSON does not have.
+        "threshold": round(threshold, 4) if abs(threshold) < float("inf") else None,
+        "bias": round(explanation.bias, 4),
+        "shares": [
+            {"text": x.text, "share": round(x.share, 4)} for x in explanation.shares[:SHARES]
+        ],
+        "context": [{"kind": x.text, "share": round(x.share, 4)} for x in explanation.context],
+        "unknown": list(explanation.unknown),
+    }

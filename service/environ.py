@@ -1,0 +1,11 @@
+"""Where the WSGI environment of a request holds what its handlers tell each other."""
+
+LOADED = "topiccore.loaded"
+"""The ``LoadedModel`` that answers the request."""
+REQUEST_ID = "topiccore.request_id"
+KERNEL_NS = "topiccore.kernel_ns"
+"""The nanoseconds that the model took, once it has answered."""
+QUERY = "topiccore.query"
+"""The query, in UTF-8, once it is known."""
+BATCH = "topiccore.batch"
+"""The number of queries of a batch, once it is known."""

@@ -1,0 +1,95 @@
+"""The model that answers now, with all that can be written before the first query comes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import topiccore
+from service.answer_counts import AnswerCounts
+from service.encoding import encode
+from topiccore import TopicModel
+from topiccore.artifact import FORMAT_VERSION
+from topiccore.reference import SCHEME
+
+MODEL_HEADER = "x-topiccore-model"
+WARM_UP_QUERY = "used car"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model and the parts of its answers that are the same for every query."""
+
+    model: TopicModel
+    openings: dict[str, str]
+    """For each code the JSON of its label up to the score."""
+    endings: tuple[str, str]
+    """The end of an answer to one query that was not, and that was, truncated."""
+    topics: frozenset[str]
+    """The codes of the labels that are topics."""
+    header: tuple[str, str]
+    description: bytes
+    taxonomy: bytes
+    counts: AnswerCounts | None = field(default=None, compare=False)
+
+
+class LiveModel:
+    """Holds the current model; a request reads ``current`` once, at its start."""
+
+    __slots__ = ("current",)
+
+    def __init__(self, current: LoadedModel):
+        self.current = current
+
+
+def prepare(model: TopicModel, counts: AnswerCounts | None = None) -> LoadedModel:
+    """Writes what every answer of the model has in common."""
+    return LoadedModel(
+        model=model,
+        # ASCII with escapes: a name with a lone surrogate cannot break an answer.
+        openings={
+            label.code: '{"code":%s,"name":%s,"score":'  # noqa: UP031
+            % (json.dumps(label.code), json.dumps(label.name))
+            for label in model.taxonomy
+        },
+        endings=tuple(f'],"truncated":{cut},"model":"{model.id}"}}' for cut in ("false", "true")),  # type: ignore[arg-type]
+        topics=frozenset(label.code for label in model.taxonomy.topics),
+        header=(MODEL_HEADER, model.id),
+        description=_description(model),
+        taxonomy=_taxonomy(model),
+        counts=counts,
+    )
+
+
+def _description(model: TopicModel) -> bytes:
+    content = {
+        "id": model.id,
+        "labels": len(model.taxonomy),
+        "topics": len(model.taxonomy.topics),
+        "format_version": FORMAT_VERSION,
+        "scheme": SCHEME,
+        "encoding": model.artifact.encoding,
+        "training": dict(model.training),
+        "data": dict(model.artifact.data),
+        "topiccore_version": topiccore.__version__,
+    }
+    # A figure that is NaN in the manifest becomes null.
+    return encode(json.loads(json.dumps(content), parse_constant=lambda _: None))
+
+
+def _taxonomy(model: TopicModel) -> bytes:
+    def told(code: str, name: str, scope: str) -> dict[str, Any]:
+        return {"code": code, "name": name, "scope": scope}
+
+    topics = [
+        told(topic.code, topic.name, topic.scope)
+        | {
+            "subtopics": [
+                told(label.code, label.name, label.scope)
+                for label in model.taxonomy.subtopics(topic.code)
+            ]
+        }
+        for topic in model.taxonomy.topics
+    ]
+    return encode({"topics": topics, "model": model.id})

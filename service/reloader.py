@@ -1,0 +1,163 @@
+"""Takes up a new artifact while requests go on: load, check, warm up, then change one reference."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from service.answer_counts import AnswerCounts
+from service.live import WARM_UP_QUERY, LiveModel, LoadedModel, prepare
+from service.location import find_artifact, signature
+from service.request_meter import RequestMeter
+from service.shared import Control, remove_folder
+from service.tokens import Tokens, TokensError
+from topiccore import ArtifactError, load
+from topiccore.artifact import ARRAYS
+
+GLANCE_SECONDS = 0.1
+"""How often a worker looks whether it was called."""
+WATCH_SECONDS = 0.5
+"""How often it looks whether the artifact was replaced, if it watches."""
+GRACE_SECONDS = 5.0
+"""How long a request may go on with a model that was replaced and still be counted."""
+_PAGE = 4096
+
+logger = logging.getLogger(__name__)
+
+
+def take_up(path: Path, folder: Path | None) -> LoadedModel:
+    """Loads the artifact that ``path`` means, checks it, and has it answer a query.
+
+    ``folder`` is where its answers are counted.  Raises ``ArtifactError``.
+    """
+    model = load(find_artifact(path))
+    # Its pages are fetched now, not by the first clients.
+    for name in ARRAYS:
+        data = model.artifact.array(name).reshape(-1).view(np.uint8)
+        int(data[::_PAGE].sum())
+    try:
+        model.score(WARM_UP_QUERY)
+        loaded = prepare(model, None if folder is None else AnswerCounts(folder, model))
+    except Exception as error:
+        raise ArtifactError(f"{path}: does not answer: {type(error).__name__}: {error}") from error
+    if loaded.counts is not None:
+        loaded.counts.set_live(True)
+    return loaded
+
+
+class Reloader:
+    """Watches for a new artifact and for calls, in a thread of its own."""
+
+    def __init__(
+        self,
+        path: Path,
+        live: LiveModel,
+        *,
+        watch: bool = False,
+        folder: Path | None = None,
+        control: Control | None = None,
+        tokens: Tokens | None = None,
+        meter: RequestMeter | None = None,
+    ):
+        self._path = path
+        self._live = live
+        self._watch = watch
+        self._folder = folder
+        self._control = control
+        self._tokens = tokens
+        self._meter = meter
+        self._calls = 0 if control is None else control.calls()
+        self._seen = self._signature()
+        self._steady: object = self._seen
+        self._retired: list[tuple[float, AnswerCounts]] = []
+
+    def start(self) -> None:
+        """Starts the thread; it ends with the process."""
+        threading.Thread(target=self._run, name="reloader", daemon=True).start()
+
+    def _run(self) -> None:
+        parent = os.getppid()
+        looked = time.monotonic()
+        while True:
+            time.sleep(GLANCE_SECONDS)
+            try:
+                if self._control is not None and self._control.calls() != self._calls:
+                    self._calls = self._control.calls()
+                    self.reload()
+                now = time.monotonic()
+                if now - looked < WATCH_SECONDS:
+                    continue
+                looked = now
+                if os.getppid() != parent:
+                    logger.error("the main process is gone")
+                    if self._folder is not None:
+                        remove_folder(self._folder)
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+                self._retire(now)
+                if self._watch:
+                    self.look()
+            except Exception:
+                logger.exception("looking for a new artifact failed")
+
+    def look(self) -> None:
+        """Takes up the artifact if it was replaced and has not changed since the last look."""
+        found = self._signature()
+        steady, self._steady = self._steady, found
+        # None: it is just being replaced; what is refused once is refused until it changes.
+        if found is not None and found != self._seen and found == steady:
+            self._take_up()
+
+    def reload(self) -> None:
+        """Reads the tokens again, and takes up the artifact whatever it was."""
+        if self._tokens is not None:
+            try:
+                self._tokens.read()
+                logger.info("tokens read")
+            except TokensError as error:
+                logger.error("the old tokens stay: %s", error)
+        self._take_up()
+
+    def _take_up(self) -> None:
+        self._seen = self._signature()
+        old = self._live.current
+        try:
+            new = take_up(self._path, self._folder)
+        except Exception as error:
+            logger.error("refused, %s stays: %s", old.model.id[:12], error)
+            self._count("refused")
+            return
+        if new.model.id == old.model.id:
+            if new.counts is not None:
+                new.counts.remove()
+            logger.info("unchanged: %s", old.model.id[:12])
+            self._count("unchanged")
+            return
+        self._live.current = new
+        if self._control is not None and new.model.artifact.path is not None:
+            self._control.last_good = new.model.artifact.path
+        if old.counts is not None:
+            old.counts.set_live(False)
+            self._retired.append((time.monotonic() + GRACE_SECONDS, old.counts))
+        logger.info("loaded: %s, before it %s", new.model.id[:12], old.model.id[:12])
+        self._count("loaded")
+
+    def _retire(self, now: float) -> None:
+        while self._retired and self._retired[0][0] <= now:
+            self._retired.pop(0)[1].remove()
+
+    def _signature(self) -> object:
+        try:
+            return signature(self._path)
+        except (OSError, ArtifactError):
+            return None
+
+    def _count(self, result: str) -> None:
+        if self._meter is not None:
+            self._meter.reload(result)

@@ -1,0 +1,100 @@
+"""Counts the requests of a process: by route and status, their time, the model's part of it."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from pathlib import Path
+
+from service.counters import CounterFile, Series
+
+KIND = "requests"
+ROUTES = (
+    *("/v1/topics", "/v1/topics:batch", "/v1/model", "/v1/taxonomy"),
+    *("/openapi.json", "/healthz", "/readyz", "/", "other"),
+)
+METHODS = ("GET", "POST", "HEAD", "other")
+STATUSES = (
+    *("200", "204", "304", "400", "401", "404", "405", "408", "411", "413"),
+    *("415", "500", "501", "503", "other"),
+)
+REASONS = ("overload", "bodies", "explanations", "token")
+RELOADS = ("loaded", "refused", "unchanged")
+BOUNDS_US = (
+    *(5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750),
+    *(1000, 1500, 2000, 3000, 5000, 7500, 10_000),
+)
+"""Upper ends of the buckets of both histograms, in microseconds."""
+
+REQUESTS_NAME = "topiccore_http_requests_total"
+SECONDS_NAME = "topiccore_http_request_seconds"
+KERNEL_NAME = "topiccore_kernel_seconds"
+REJECTED_NAME = "topiccore_rejected_requests_total"
+RELOADS_NAME = "topiccore_reloads_total"
+
+_BOUNDS = tuple(1000 * bound for bound in BOUNDS_US)
+_HISTOGRAM = len(_BOUNDS) + 2  # counts of the buckets, of what is above them, then the sum
+
+
+def _series() -> list[Series]:
+    found: list[Series] = [
+        (REQUESTS_NAME, (route, method, status))
+        for route in ROUTES
+        for method in METHODS
+        for status in STATUSES
+    ]
+    buckets = [*(f"{bound / 1e6:g}" for bound in BOUNDS_US), "+Inf", "sum"]
+    found += [(SECONDS_NAME, (route, bucket)) for route in ROUTES for bucket in buckets]
+    found += [(KERNEL_NAME, (bucket,)) for bucket in buckets]
+    found += [(REJECTED_NAME, (reason,)) for reason in REASONS]
+    found += [(RELOADS_NAME, (result,)) for result in RELOADS]
+    return found
+
+
+class RequestMeter:
+    """Counts into a file of shared memory; threads may share it."""
+
+    def __init__(self, folder: Path):
+        series = _series()
+        places = {one: place for place, one in enumerate(series)}
+        self._values = CounterFile(folder, KIND, series).values
+        self._lock = threading.Lock()
+        self._routes = {route: i for i, route in enumerate(ROUTES)}
+        self._methods = {method: len(STATUSES) * i for i, method in enumerate(METHODS)}
+        self._statuses = {status: i for i, status in enumerate(STATUSES)}
+        self._other = len(ROUTES) - 1
+        self._block = len(METHODS) * len(STATUSES)
+        self._seconds = places[(SECONDS_NAME, (ROUTES[0], f"{BOUNDS_US[0] / 1e6:g}"))]
+        self._kernel = places[(KERNEL_NAME, (f"{BOUNDS_US[0] / 1e6:g}",))]
+        self._rejected = {reason: places[(REJECTED_NAME, (reason,))] for reason in REASONS}
+        self._reloads = {result: places[(RELOADS_NAME, (result,))] for result in RELOADS}
+
+    def request(
+        self, path: str, method: str, status: str, nanoseconds: int, kernel: int | None
+    ) -> None:
+        """Counts a request; ``kernel`` is the model's part of its time, if it had one."""
+        route = self._routes.get(path, self._other)
+        place = (
+            route * self._block
+            + self._methods.get(method, 3 * len(STATUSES))
+            + self._statuses.get(status, len(STATUSES) - 1)
+        )
+        seconds = self._seconds + route * _HISTOGRAM
+        values = self._values
+        with self._lock:
+            values[place] += 1
+            values[seconds + bisect_left(_BOUNDS, nanoseconds)] += 1
+            values[seconds + _HISTOGRAM - 1] += nanoseconds
+            if kernel is not None:
+                values[self._kernel + bisect_left(_BOUNDS, kernel)] += 1
+                values[self._kernel + _HISTOGRAM - 1] += kernel
+
+    def rejected(self, reason: str) -> None:
+        """Counts a request that was refused for one of ``REASONS``."""
+        with self._lock:
+            self._values[self._rejected[reason]] += 1
+
+    def reload(self, result: str) -> None:
+        """Counts an attempt to take up a new artifact, with one of ``RELOADS``."""
+        with self._lock:
+            self._values[self._reloads[result]] += 1
