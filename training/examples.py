@@ -86,9 +86,8 @@ class StreamedExamples:
     def prior(self) -> NDArray[np.float64]:
         """The weighted mean target of each label, [labels]."""
         weight, targets = self.memory.totals()
-        count, more = self.stored.totals
-        targets = targets + self.stored.weight * more
-        return np.asarray(targets / (weight + self.stored.weight * count))
+        more = self.stored.totals
+        return np.asarray((targets + more.targets) / (weight + more.weight))
 
     def chunks(self, features: QueryFeatures, seed: int) -> Callable[[int], Iterator[Chunk]]:
         """A maker of passes over the examples, each in an order of its own.
@@ -101,14 +100,12 @@ class StreamedExamples:
             ours = in_memory(number)
             every = len(self.stored) / max(len(self.memory), 1)
             due = 0.0
-            for texts, targets in self.stored.batches([seed, number], CHUNK):
-                if due <= 0 and (chunk := next(ours, None)) is not None:
+            for batch in self.stored.batches([seed, number], CHUNK):
+                while due <= 0 and (chunk := next(ours, None)) is not None:
                     yield chunk
-                    due += every * CHUNK
-                due -= len(texts)
-                sparse, dense = features.transform(texts)
-                weights = np.full(len(texts), self.stored.weight, np.float32)
-                yield Chunk(sparse, dense, targets, weights)
+                    due += every * chunk.sparse.shape[0]
+                due -= len(batch.texts)
+                yield Chunk(*features.transform(batch.texts), batch.targets, batch.weights)
             yield from ours
 
         return epoch

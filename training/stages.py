@@ -97,9 +97,7 @@ class Run:
         return QueryFeatures(*kept, table)
 
     def _example_words(self) -> list[str]:
-        counts = count_bounded(
-            count_words(texts).elements() for texts in self.examples.text_batches()
-        )
+        counts = count_bounded(count_words(texts) for texts in self.examples.text_batches())
         if len(counts) <= MOST_WORDS:
             return list(counts)
         return [word for word, _ in counts.most_common(MOST_WORDS)]
@@ -113,8 +111,11 @@ class Run:
         held_out = frozenset([*self.data.validation.texts, *self.data.test.texts])
         codes = tuple(label.code for label in self.data.taxonomy)
         weight = self.config.annotations.texts_weight
-        stored = StoredExamples(tuple(paths), codes, weight, held_out)
-        self.report(f"{len(stored)} annotated texts in {len(paths)} files")
+        stored = StoredExamples(tuple(paths), codes, weight, held_out, self.report)
+        self.report(
+            f"{len(stored)} annotated texts in {len(paths)} files; {stored.totals.held_out} more "
+            "are validation or test texts and left out"
+        )
         return StreamedExamples(memory, stored)
 
     def _examples_in_memory(self) -> Examples:
