@@ -55,7 +55,7 @@ def main() -> int:
         found = found_doubts(run)
     report = [
         command("benchmarks.labelling"),
-        bullets(description(["numpy", "scikit-learn", "cleanlab"])),
+        bullets(description(["scikit-learn", "cleanlab"])),
         table(
             ("labelled queries", "coverage at 90 % precision", "labels with enough examples"),
             [
