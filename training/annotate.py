@@ -27,6 +27,7 @@ from training.evaluate import coverage_at_precision, topic_scores, views
 from training.glove import GLOVE
 from training.labels import LabelledQueries
 from training.pool import BRANDS, pool_sources
+from training.report.curves import CURVES, add_curves, curves
 from training.teacher import MEMBERS, Teacher
 from training.teacher_config import TeacherConfig
 
@@ -63,6 +64,11 @@ def annotate(
     for name, queries in measured.items():
         scores = sp.vstack(list(teacher.score_texts(queries.texts, f"{name} queries"))).toarray()
         figures[name] = quality_figures(scores, queries, data.taxonomy)
+        if name == "test":
+            # For the reports: what the student is held against.
+            add_curves(
+                CURVES, data.sums["test"], {"teacher": curves(scores, queries, data.taxonomy)}
+            )
         _tell(name, figures[name], report)
     sources = pool_sources(
         cache,

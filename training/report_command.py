@@ -37,10 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         import topiccore
         from training.dataset import load_dataset
-        from training.report.curves import read_curves
+        from training.report.curves import CURVES, read_curves
         from training.report.figures import figures
         from training.report.write import write_report
-        from training.stages import CURVES
     except ModuleNotFoundError as error:
         raise TrainingError(
             f"'topiccore report' needs the package {error.name}: pip install 'topiccore[train]'"

@@ -16,7 +16,7 @@ from topiccore.compaction import compact
 from topiccore.model import PRETRAINED
 from training.bounded_counts import count_bounded
 from training.calibration import calibrate
-from training.config import HERE, Config
+from training.config import Config
 from training.dataset import Dataset, load_dataset
 from training.errors import ConfigError
 from training.examples import (
@@ -29,7 +29,7 @@ from training.export import fold, times_seen
 from training.features import MOST_WORDS, QueryFeatures, choose_buckets
 from training.glove import load_glove
 from training.quality import expected_shares, measure, quality_table
-from training.report.curves import read_curves
+from training.report.curves import CURVES, read_curves
 from training.report.figures import figures
 from training.report.write import write_report
 from training.run_folder import RunFolder
@@ -41,8 +41,6 @@ from training.vectors import train_vectors
 from training.word_table import choose_vocabulary, count_words, make_word_table
 
 ARTIFACT = "artifact"
-CURVES = HERE / "data" / "curves.json"
-"""Curves of the teacher and of peers on the test queries of the built-in collections."""
 
 
 class Run:

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topiccore.taxonomy import Taxonomy
+from training.config import HERE
 from training.errors import DataError
 from training.evaluate import topic_scores, views
 from training.files import replacing
 from training.labels import LabelledQueries
 
+CURVES = HERE / "report" / "curves.json"
+"""Curves of the teacher and of peers on the test queries of the built-in collections."""
 POINTS = 80
 Curves = dict[str, dict[str, list[list[float]]]]
 """By view ("all labels", "topics", "subtopics") and weighting ("queries", "traffic"): points
