@@ -7,7 +7,7 @@ RUN := runs/demo
 SOURCES := $(wildcard topiccore/*.pyx topiccore/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format annotate reference bench gate peers sanitize fuzz clean
+.PHONY: help demo test lint format annotate reference bench gate peers sanitize fuzz clean meinheld
 BASE ?= HEAD~1
 SECONDS ?= 600
 
@@ -68,6 +68,11 @@ sanitize: $(READY)  ## kernel tests under AddressSanitizer and UndefinedBehavior
 fuzz: $(READY)  ## fuzz the kernel for SECONDS (default 600); needs clang
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	$(BIN)/python fuzz/run.py --seconds $(SECONDS)
+
+meinheld: $(READY)  ## tests of gunicorn with meinheld, alone and behind nginx (apt-get install nginx-light)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check greenlet
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps meinheld==1.0.2
+	$(BIN)/python -m pytest -m 'system or not system' tests/test_service_meinheld.py
 
 clean:  ## remove the virtual environment, builds and runs
 	rm -rf $(VENV) build dist runs *.egg-info topiccore/*.so topiccore/_scoring.c

@@ -10,7 +10,7 @@ from topiccore import Answer, TopicModel
 from topiccore._scoring import features
 
 KIND = "answers"
-SAMPLED = 16
+SAMPLED = 64
 """One query of so many is looked at for unknown tokens, which costs more than to score it."""
 QUERIES, COVERED, TRUNCATED, SAMPLES, TOKENS, UNKNOWN, LIVE, LABELS = range(8)
 NAMES = (

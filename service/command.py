@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from service.location import find_artifact
-from service.options import ServerOptions, available_cpus
+from service.options import SERVERS, ServerOptions, available_cpus
 from service.settings import Settings, parse, whole_number
 from topiccore import TopiccoreError, load
 from topiccore.cli import Command
 from topiccore.model import default_model
+
+_SERVE = "pip install 'topiccore[serve]'"
+PACKAGES = {
+    **dict.fromkeys(("falcon", "granian", "msgspec", "prometheus_client"), _SERVE),
+    "gunicorn": "pip install 'topiccore[gunicorn]'",
+    "meinheld": "docs/service.md tells how to install it",
+}
+"""How to install what the service needs."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +57,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics-host", default="127.0.0.1", metavar="HOST", help="default: 127.0.0.1"
     )
+    parser.add_argument(
+        "--server",
+        choices=SERVERS,
+        default="granian",
+        help="what runs the application: granian; gunicorn, with threads; or gunicorn with "
+        "meinheld, both to stand behind a proxy (default: granian)",
+    )
     for one in fields(Settings):
         option = "--" + one.name.replace("_", "-")
         text = one.metadata["help"]
@@ -72,16 +87,20 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         # The workers' imports are tried here, where one clear message can tell of them.
         import service.worker  # noqa: F401
-        from service import server
+
+        if arguments.server == "granian":
+            from service.server import serve
+        else:
+            from service.gunicorn_server import serve
+        if arguments.server == "meinheld":
+            import meinheld  # noqa: F401
     except ModuleNotFoundError as error:
-        if error.name not in ("falcon", "granian", "msgspec", "prometheus_client"):
+        if error.name not in PACKAGES:
             raise
-        raise TopiccoreError(
-            f"{error.name} is not installed; pip install 'topiccore[serve]'"
-        ) from error
+        raise TopiccoreError(f"{error.name} is not installed; {PACKAGES[error.name]}") from error
     # Told here, a bad artifact is one clear message instead of one for every worker.
     load(find_artifact(arguments.model))
-    server.serve(
+    serve(
         arguments.model,
         ServerOptions(
             host=arguments.host,
@@ -90,6 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
             max_connections=arguments.max_connections,
             metrics_host=arguments.metrics_host,
             metrics_port=arguments.metrics_port,
+            server=arguments.server,
         ),
         Settings(**{one.name: getattr(arguments, one.name) for one in fields(Settings)}),
     )

@@ -91,9 +91,10 @@ def configuration(log_format: str) -> dict[str, Any]:
                 "stream": "ext://sys.stderr",
             }
         },
+        "root": {"handlers": ["service"], "level": "WARNING"},
         "loggers": {
-            "_granian": {"handlers": ["service"], "level": "INFO", "propagate": False},
-            "service": {"handlers": ["service"], "level": "INFO", "propagate": False},
+            name: {"handlers": ["service"], "level": "INFO", "propagate": False}
+            for name in ("_granian", "gunicorn.error", "service")
         },
     }
 

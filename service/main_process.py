@@ -21,12 +21,12 @@ def main_process(model: Path, options: ServerOptions, settings: Settings) -> Ite
 
     Within it the environment tells workers all that ``service.app.get_app`` needs.
     """
-    folder = make_folder()
+    folder, control = make_folder()
     try:
         os.environ.update(to_environment(model, settings) | {FOLDER_VARIABLE: str(folder)})
         logging.config.dictConfig(logs.configuration(settings.log_format))
         if options.metrics_port is not None:
             serve_metrics(folder, options.metrics_host, options.metrics_port)
-        yield Control(folder)
+        yield control
     finally:
         remove_folder(folder)

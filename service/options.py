@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from topiccore import TopiccoreError
 
+SERVERS = ("granian", "gunicorn", "meinheld")
+
 
 class AddressError(TopiccoreError):
     """The service cannot listen at an address: unknown, in use or not allowed."""
@@ -25,6 +27,8 @@ class ServerOptions:
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
     """``None``: no metrics are given."""
+    server: str = "granian"
+    """One of ``SERVERS``."""
 
 
 def available_cpus() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import shutil
@@ -9,19 +10,33 @@ import tempfile
 from pathlib import Path
 
 FOLDER_VARIABLE = "TOPICCORE_SHARED_FOLDER"
+_PREFIX = "topiccore-"
 _FILE = "control"
 _PATH = 16
 _SIZE = 4096 + _PATH
 
 
-def make_folder() -> Path:
-    """A new folder, in memory where the system has such a place."""
+def make_folder() -> tuple[Path, Control]:
+    """A new folder, in memory where the system has such a place, and its control.
+
+    What servers that were killed have left is removed.
+    """
     memory = Path("/dev/shm")
-    usable = memory.is_dir() and os.access(memory, os.W_OK)
-    folder = Path(tempfile.mkdtemp(prefix="topiccore-", dir=memory if usable else None))
-    with (folder / _FILE).open("xb") as file:
+    place = (
+        memory if memory.is_dir() and os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    )
+    for old in place.glob(f"{_PREFIX}*"):
+        if _abandoned(old / _FILE):
+            remove_folder(old)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
+    hidden = folder / "new"
+    with hidden.open("x+b") as file:
+        # The map keeps the lock, as long as this process or one forked from it lives.
+        fcntl.flock(file, fcntl.LOCK_EX)
         os.posix_fallocate(file.fileno(), 0, _SIZE)
-    return folder
+        control = Control(mmap.mmap(file.fileno(), _SIZE))
+        hidden.rename(folder / _FILE)
+    return folder, control
 
 
 def remove_folder(folder: Path) -> None:
@@ -29,12 +44,28 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def open_control(folder: Path) -> Control:
+    """The control of a folder that another process has made."""
+    with (folder / _FILE).open("r+b") as file:
+        return Control(mmap.mmap(file.fileno(), _SIZE))
+
+
+def _abandoned(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            if os.fstat(opened.fileno()).st_uid != os.getuid():
+                return False
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 class Control:
     """Shared memory by which the main process calls the workers to look for a new artifact."""
 
-    def __init__(self, folder: Path):
-        with (folder / _FILE).open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), _SIZE)
+    def __init__(self, memory: mmap.mmap):
+        self._map = memory
 
     def call(self) -> None:
         """Makes every worker look, at its next glance."""

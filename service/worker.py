@@ -17,7 +17,7 @@ from service.logs import AccessLog
 from service.reloader import Reloader, take_up
 from service.request_meter import RequestMeter
 from service.settings import Settings, model_path
-from service.shared import FOLDER_VARIABLE, Control
+from service.shared import FOLDER_VARIABLE, Control, open_control
 from service.tokens import Tokens
 from topiccore import ArtifactError
 
@@ -33,7 +33,7 @@ def start(environment: Mapping[str, str]) -> WsgiApp:
     settings = Settings.from_environment(environment)
     path = model_path(environment)
     folder = Path(environment[FOLDER_VARIABLE]) if FOLDER_VARIABLE in environment else None
-    control = None if folder is None else Control(folder)
+    control = None if folder is None else open_control(folder)
     meter = None if folder is None else RequestMeter(folder)
     tokens = None if settings.tokens is None else Tokens(settings.tokens)
     if folder is not None:
@@ -49,6 +49,7 @@ def start(environment: Mapping[str, str]) -> WsgiApp:
         tokens=tokens,
         meter=meter,
     ).start()
+    logger.info("ready: %s", live.current.model.id[:12])
     log = AccessLog(settings.log_sample, settings.log_queries)
     app = create_app(live, settings, meter=meter, tokens=tokens, log=log)
     return traces.exporting(app) if traces.wanted(environment) else app

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -151,7 +152,7 @@ class RunningServer:
         return HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
 
     def ask(
-        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+        self, path: str, method: str = "GET", body: Any = None, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers in lower case, and body, over a connection of its own."""
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -192,8 +193,11 @@ def _wait_until_ready(server: RunningServer, workers: int) -> None:
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline and server.process.poll() is None:
         with contextlib.suppress(OSError):
+            ready = server.ask("/readyz")[0] == 200
+            started = server.log.count("Started worker-")
+            prepared = server.log.count("ready: ")
             # One worker that answers does not tell whether the others do.
-            if server.ask("/readyz")[0] == 200 and server.log.count("Started worker-") == workers:
+            if ready and prepared == workers and (started == workers or "gunicorn" in server.log):
                 return
         time.sleep(0.05)
     raise AssertionError(f"the server did not get ready:\n{server.log}")
@@ -217,3 +221,59 @@ def listens(port: int) -> bool:
     """Whether anything takes connections at a port of 127.0.0.1."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def link(target, place):
+    """Sets a link to a target, at once, as a registry does."""
+    fresh = place.with_name("fresh")
+    fresh.symlink_to(target)
+    fresh.replace(place)
+
+
+def children(server: RunningServer) -> list[int]:
+    """The process ids of its workers."""
+    path = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    return [int(pid) for pid in path.read_text().split()]
+
+
+def wait_for(condition: Any) -> None:
+    """Returns when ``condition()`` holds; fails the test when it does not in time."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+class Askers:
+    """Threads that ask without a pause over connections that they keep."""
+
+    def __init__(self, server, number=4):
+        self.answers = []
+        self.failures = []
+        self._server = server
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(number)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(DEADLINE)
+
+    def _ask(self):
+        with contextlib.closing(self._server.connect()) as connection:
+            while not self._stop.is_set():
+                try:
+                    connection.request("GET", "/v1/topics?q=honda+soup")
+                    response = connection.getresponse()
+                    body = json.loads(response.read())
+                    self.answers.append((response.headers["X-Topiccore-Model"], body["model"]))
+                    if response.status != 200:
+                        self.failures.append(response.status)
+                except (OSError, ValueError, KeyError) as error:
+                    self.failures.append(repr(error))
+                    connection.close()
