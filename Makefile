@@ -7,7 +7,7 @@ RUN := runs/demo
 SOURCES := $(wildcard topiccore/*.pyx topiccore/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format annotate bench gate peers sanitize fuzz clean meinheld
+.PHONY: help demo test lint format annotate reference bench gate peers sanitize fuzz clean meinheld
 BASE ?= HEAD~1
 SECONDS ?= 600
 
@@ -40,6 +40,10 @@ test: $(READY) lint  ## lint, then the tests
 annotate: $(READY)  ## train the teacher and annotate the pool again (hours; needs torch and npm)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[teacher]'
 	$(BIN)/topiccore annotate
+
+reference: $(READY)  ## train the artifact that comes with the package again, from labels and annotations
+	$(BIN)/topiccore train --out runs/reference
+	$(BIN)/python tools/take_reference.py runs/reference/artifact
 
 BENCH := $(VENV)/.bench
 $(BENCH): $(READY)

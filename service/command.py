@@ -14,7 +14,7 @@ from service.options import SERVERS, ServerOptions, available_cpus
 from service.settings import Settings, parse, whole_number
 from topiccore import TopiccoreError, load
 from topiccore.cli import Command
-from topiccore.score_command import DEFAULT_MODEL
+from topiccore.model import default_model
 
 _SERVE = "pip install 'topiccore[serve]'"
 PACKAGES = {
@@ -30,9 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=Path,
-        default=Path(DEFAULT_MODEL),
+        default=default_model(),
         help="artifact directory, link to one, or registry folder with a link or file 'current' "
-        f"(default: {DEFAULT_MODEL})",
+        "(default: %(default)s)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--port", type=_whole(1, 65535), default=8080, help="default: 8080")

@@ -40,7 +40,8 @@ def assert_answers(model, answers, queries, **options) -> None:
     for i, query in enumerate(queries):
         expected = [] if query is None else model.score(query, **options)
         assert answers[i] == [(label.code, label.score) for label in expected]
-        assert answers.truncated[i] == (query is not None and expected.truncated)
+        for name in ("truncated", "tokens", "unknown"):
+            assert getattr(answers, name)[i] == (0 if query is None else getattr(expected, name))
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -72,7 +73,7 @@ def test_threads_change_nothing(model, threads):
     queries = [" ".join(random.choice(WORDS, random.randint(0, 9))) for _ in range(20_000)]
     one = model.score_arrow(pa.array(queries), min_score=0.4)
     many = model.score_arrow(pa.array(queries), min_score=0.4, threads=threads)
-    for name in ("offsets", "labels", "scores", "truncated"):
+    for name in ("offsets", "labels", "scores", "truncated", "tokens", "unknown"):
         assert np.array_equal(getattr(one, name), getattr(many, name))
     assert_answers(
         model, model.score_arrow(pa.array(queries[:50]), min_score=0.4), queries[:50], min_score=0.4

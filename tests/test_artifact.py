@@ -21,8 +21,8 @@ from topiccore import ArtifactError, Taxonomy, TaxonomyLabel, TopicModel, refere
 from topiccore import artifact as artifact_module
 from topiccore.artifact import ARRAYS, ROW_TYPES, Artifact, Index, build_index, dtypes, load, save
 
-GOLDEN_ID = "228ed36ec3cbcefc8a0515b30534885974ef0b354ba9a356a3c7cb820a954583"
-GOLDEN_COMPACT_ID = "534860fd02036d0eb30fdbf5a1a0fb6149a4c1c5883105e6a43183d28bd4f5c9"
+GOLDEN_ID = "9518d7cb5e27d032fb11d676551f1d311fb9b30c3d45ae021b6c7b204031998b"
+GOLDEN_COMPACT_ID = "61e46aaca9ddbb4e97870fa71522677feeffdbf52b3d03af0fd92a31f0bd7270"
 LABEL_ARRAYS = ["bias", "thresholds", "slopes", "intercepts"]
 
 
@@ -130,7 +130,7 @@ def test_files_are_those_of_the_format(artifact_path):
     assert files == sorted(["manifest.json", *(f"{name}.npy" for name in ARRAYS)])
     manifest = json.loads((artifact_path / "manifest.json").read_text("utf-8"))
     assert manifest["format"] == "topiccore-artifact"
-    assert manifest["format_version"] == 2
+    assert manifest["format_version"] == 3
     assert manifest["encoding"] == "float32"
     assert manifest["scheme"] == reference.SCHEME
     assert manifest["id"] == manifest_id(manifest)
@@ -400,12 +400,19 @@ def test_a_manifest_written_in_another_style_is_the_same(copied, artifact_path):
         ("format", "other"),
         ("format", None),
         ("format_version", 0),
-        ("format_version", 1),
-        ("format_version", 3),
-        ("format_version", "2"),
-        ("format_version", [2]),
+        ("format_version", 2),
+        ("format_version", 4),
+        ("format_version", "3"),
+        ("format_version", [3]),
         ("scheme", "fold14-fnv1a-fmix64-1"),
         ("scheme", None),
+        ("ngrams", None),
+        ("ngrams", [3]),
+        ("ngrams", [0, 3]),
+        ("ngrams", [4, 3]),
+        ("ngrams", [3, 7]),
+        ("ngrams", [3, True]),
+        ("ngrams", [15, 17]),
         ("encoding", "float16"),
         ("encoding", {}),
     ],
@@ -640,7 +647,8 @@ def test_forged_values(copied, artifact, name, value):
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf])
 def test_infinite_thresholds_are_allowed(copied, artifact, value):
-    forge(copied, {"thresholds": np.full_like(artifact.thresholds, value)})
+    everywhere = np.full_like(artifact.thresholds, value)
+    forge(copied, {"thresholds": everywhere, "beside": everywhere})
     emitted = TopicModel(load(copied)).score("used honda")
     assert len(emitted) == (0 if value > 0 else len(artifact.taxonomy))
 
@@ -896,6 +904,8 @@ def wrong_artifacts() -> list[Any]:
         pytest.param(changed("bias", lambda x: x * np.nan), "bias", id="bias of NaN"),
         pytest.param(changed("bias", lambda x: x[:-1]), "bias", id="shorter bias"),
         pytest.param(changed("thresholds", lambda x: x * np.nan), "thresholds", id="thresholds"),
+        pytest.param(changed("beside", lambda x: x - 1), "beside", id="below the thresholds"),
+        pytest.param(changed("beside", lambda x: x * np.nan), "beside", id="beside of NaN"),
         pytest.param(changed("slopes", lambda x: -x), "slopes", id="negative slopes"),
         pytest.param(changed("intercepts", lambda x: x / 0), "intercepts", id="intercepts"),
         pytest.param(changed("groups", lambda x: x[:-1]), "groups", id="a group less"),

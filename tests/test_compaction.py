@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from topiccore import ArtifactError, Taxonomy, TaxonomyLabel, TopicModel, load, reference
-from topiccore.artifact import Artifact, build_index, save
+from topiccore.artifact import ARRAYS, Artifact, build_index, save
 from topiccore.compaction import compact
 
 
@@ -144,3 +144,24 @@ def test_refuses_rows_in_another_order(artifact):
     entries[[0, -1]] = entries[[-1, 0]]
     with pytest.raises(ArtifactError, match="order of their features"):
         compact(replace(artifact, index=replace(artifact.index, entries=entries)))
+
+
+def test_frequent_features_keep_smaller_weights():
+    rows = np.full((4, 6), 0.3, np.float32)
+    artifact = artifact_of(rows[:0], rows)
+    seen = np.array([0, 3, 8, 99])
+    small = compact(artifact, prune=0.7, seen=seen)
+    # 0.7, 0.35, 0.23 and 0.07 are left out below.
+    assert len(small.index.keys) == 2
+    assert len(compact(artifact, prune=0.7).index.keys) == 0
+    assert len(compact(artifact, prune=0.7, seen=np.full(4, 99)).index.keys) == 4
+
+
+def test_fitting_with_times_seen():
+    rows = np.random.RandomState(0).normal(0, 1, (500, 40)).astype(np.float32)
+    artifact = artifact_of(rows[:0], rows)
+    seen = np.random.RandomState(1).randint(0, 1000, 500)
+    bound = 4 * 65_538 + 20_000
+    small = compact(artifact, prune=0.01, max_bytes=bound, seen=seen)
+    size = sum(small.array(name).nbytes for name in ARRAYS)
+    assert 0.8 * bound < size <= bound

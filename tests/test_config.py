@@ -51,7 +51,8 @@ def test_shipped_settings():
     for section in ("data", "vectors", "student", "thresholds"):
         assert config.section(section) == raw[section]
     assert config.path("train") == DEFAULT.parent / "data" / "labels-train.tsv"
-    assert all(config.path(name).is_file() for name in raw["data"])
+    files = ("taxonomy", "train", "validation", "test")
+    assert all(config.path(name).is_file() for name in files)
 
 
 def test_every_number_has_a_range():

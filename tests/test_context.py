@@ -22,6 +22,12 @@ def with_context(artifact: Artifact, seed: int = 3) -> Artifact:
     return replace(artifact, context=weights.astype(np.float32))
 
 
+def with_beside(artifact: Artifact, seed: int = 5) -> Artifact:
+    """The artifact with thresholds of labels beside the best topic: some the same, some never."""
+    raised = np.random.RandomState(seed).choice([0, 0.25, 1, 3, np.inf], len(artifact.taxonomy))
+    return replace(artifact, beside=(artifact.thresholds + raised).astype(np.float32))
+
+
 def assert_same_answer(model: TopicModel, query: str, min_score: float | None) -> None:
     answer = model.score(query, min_score=min_score)
     expected = reference.score(model.artifact, query, min_score)
@@ -33,6 +39,12 @@ def assert_same_answer(model: TopicModel, query: str, min_score: float | None) -
 @given(query=QUERIES, seed=st.integers(0, 200), min_score=st.none() | st.floats(0, 1))
 def test_answers_in_context_as_in_the_reference(artifact, query, seed, min_score):
     assert_same_answer(TopicModel(with_context(artifact, seed)), query, min_score)
+
+
+@given(query=QUERIES, seed=st.integers(0, 200), min_score=st.none() | st.floats(0, 1))
+@pytest.mark.parametrize("change", [lambda x, _: x, with_context], ids=["alone", "in context"])
+def test_answers_beside_the_best_topic(artifact, change, query, seed, min_score):
+    assert_same_answer(TopicModel(with_beside(change(artifact, seed), seed)), query, min_score)
 
 
 @pytest.mark.parametrize("min_score", [None, 0, 0.5])
@@ -55,9 +67,10 @@ def test_many_topics(large_model, query, min_score):
 )
 def test_small_taxonomies(make_artifact, labels, query):
     taxonomy = Taxonomy([TaxonomyLabel(code, code, topic) for code, topic in labels])
-    model = TopicModel(with_context(make_artifact(taxonomy)))
-    for min_score in (None, 0, 0.5):
-        assert_same_answer(model, query, min_score)
+    for weighed in (with_context(make_artifact(taxonomy)), make_artifact(taxonomy)):
+        for min_score in (None, 0, 0.5):
+            assert_same_answer(TopicModel(weighed), query, min_score)
+            assert_same_answer(TopicModel(with_beside(weighed)), query, min_score)
 
 
 def test_context_by_hand(taxonomy):
@@ -79,11 +92,12 @@ def test_equal_rivals_have_each_other(taxonomy):
 )
 def test_training_finds_the_same_context(taxonomy, values):
     pytest.importorskip("sklearn")
-    from training.context import context
+    from training.context import beside_best, context
 
-    found = context(values, taxonomy)
+    found, beside = context(values, taxonomy), beside_best(values, taxonomy)
     for row in range(len(values)):
         assert np.array_equal(found[:, row], reference.context(values[row], taxonomy))
+        assert np.array_equal(beside[row], reference.beside_best(values[row], taxonomy))
 
 
 def test_no_context_is_the_logit_itself(artifact):
@@ -101,6 +115,35 @@ def test_explained_context_adds_up(artifact, query):
         shares = sum(share.share for share in item.context)
         assert item.logit + shares == pytest.approx(item.context_logit, abs=1e-5)
         assert {share.text for share in item.context} <= set(reference.CONTEXT)
+
+
+def fixed(artifact: Artifact, **logits: float) -> Artifact:
+    """An artifact that finds these logits in every query, -9 for other labels; thresholds are 0."""
+    codes = [label.code for label in artifact.taxonomy]
+    return replace(
+        artifact,
+        rows=np.zeros_like(artifact.rows),
+        bias=np.array([logits.get(code, -9) for code in codes], np.float32),
+        thresholds=np.zeros(len(codes), np.float32),
+        slopes=np.ones(len(codes), np.float32),
+        intercepts=np.zeros(len(codes), np.float32),
+    )
+
+
+def codes_of(artifact: Artifact) -> list[str]:
+    return [label.code for label in TopicModel(artifact).score("")]
+
+
+def test_labels_beside_the_best_topic_have_thresholds_of_their_own(artifact):
+    beside = np.full(len(artifact.taxonomy), 2, np.float32)
+    raised = replace(fixed(artifact, V=3, V1=1, T=1, S=2), beside=beside)
+    assert codes_of(replace(raised, beside=None)) == ["V", "S", "V1", "T"]
+    assert codes_of(raised) == ["V", "S", "V1"]
+    # A topic is the best by its best subtopic too, and topics that tie are best together.
+    raised = replace(fixed(artifact, V=1, V1=1.5, T=1.5, S=1), beside=beside)
+    assert codes_of(raised) == ["V", "V1", "T"]
+    explained = TopicModel(raised).explain("", ["V", "S"])
+    assert [item.threshold for item in explained] == [0, 2]
 
 
 def test_a_strong_rival_silences_a_topic(artifact):

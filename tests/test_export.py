@@ -13,7 +13,7 @@ from topiccore.artifact import Artifact
 from training.export import fold
 from training.features import QueryFeatures
 from training.stages import trained_artifact
-from training.word_table import WordTable
+from training.word_table import NGRAM_WEIGHT, WordTable
 
 TO_ESTIMATOR, TO_REFERENCE = 1e-4, 1e-5
 COMMON = ["free", "new", "school", "city", "county", "home", "of", "in", "the", "online", "music"]
@@ -77,7 +77,9 @@ class Trained:
         artifact = self.model.artifact
         value = float(reference.scale(min(len(reference.tokenize(text)), reference.MAX_TOKENS)))
         logits = artifact.bias.astype(float)
-        for _, bucket in reference.features(text):
+        buckets = [bucket for _, bucket in reference.features(text)]
+        buckets += [bucket for _, _, bucket in reference.ngram_features(artifact, text)]
+        for bucket in buckets:
             plain, scaled = reference.find_rows(artifact, bucket)
             if plain is not None:
                 logits += plain.astype(float)
@@ -109,7 +111,7 @@ def test_the_run_has_what_this_estimator_learned(run):
 
 
 def test_the_shipped_artifact_is_the_compact_form(run):
-    small = TopicModel(compact(run.model.artifact))
+    small = TopicModel(compact(run.model.artifact, seen=run.stored["seen"]))
     texts = list(queries().values())[:500]
     assert np.array_equal(small.logits(texts), run.shipped.logits(texts))
     for text in texts[:50]:
@@ -180,6 +182,8 @@ def test_fold_by_hand():
     table = WordTable(
         ["five", "nine", "eleven"],
         np.array([5, 9, 11], np.uint32),
+        ["fiv", "ve>"],
+        (3, 3),
         sp.csr_matrix(np.array([[1, 1], [0, 1], [0, 0]], np.float32)),
         np.array([[1, 0], [0, 1], [2, 3]], np.float32),
     )
@@ -188,10 +192,28 @@ def test_fold_by_hand():
     )  # words, bigrams, n-grams, dimensions; two labels
     index, rows = fold(weights.T, QueryFeatures(words, bigrams, table))
     assert rows.dtype == np.float32
-    assert rows.shape == (5, 2)
+    assert rows.shape == (7, 2)
     assert rows_of(index, rows, 3) == (None, [10, 11])
     assert rows_of(index, rows, 5) == (None, [20 + 5 + 7 + 1, 21 + 6 + 8 + 100])
     assert rows_of(index, rows, 7) == (None, [30, 31])
     assert rows_of(index, rows, 9) == (None, [40 + 7 + 2, 41 + 8 + 200])
     assert rows_of(index, rows, 11) == (None, [2 * 1 + 3 * 2, 2 * 100 + 3 * 200])
     assert rows_of(index, rows, 4) == (None, None)
+    for ngram, learned in (("fiv", [5, 6]), ("ve>", [7, 8])):
+        (row,) = rows_of(index, rows, reference.ngram_bucket(ngram))[1:]
+        assert row == pytest.approx(NGRAM_WEIGHT * np.array(learned))
+
+
+def test_an_ngram_whose_bucket_a_word_has_gets_no_row():
+    bucket = reference.ngram_bucket("fiv")
+    table = WordTable(
+        ["five"],
+        np.array([bucket], np.uint32),
+        ["fiv"],
+        (3, 3),
+        sp.csr_matrix(np.array([[1]], np.float32)),
+        np.zeros((1, 0), np.float32),
+    )
+    none = np.zeros(0, np.uint32)
+    index, rows = fold(np.array([[4.0]], np.float32), QueryFeatures(none, none, table))
+    assert rows_of(index, rows, bucket) == (None, [4])

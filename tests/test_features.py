@@ -11,7 +11,7 @@ from training_support import queries
 
 from topiccore import _scoring, reference
 from training.features import QueryFeatures, choose_buckets, counts_by_column
-from training.word_table import WordTable
+from training.word_table import NGRAM_WEIGHT, WordTable
 
 WORDS = ["used", "honda", "civic", "red", "dress", "東", "🚗", "cafe"]
 TEXT = st.lists(
@@ -34,6 +34,8 @@ def table(names: list[str], seed: int = 1, ngrams: int = 4, dimensions: int = 3)
     return WordTable(
         [name for _, name in known],
         np.array([bucket for bucket, _ in known], np.uint32),
+        [f"n{i}" for i in range(ngrams)],
+        (3, 4),
         sp.csr_matrix(rng.integers(0, 3, (len(known), ngrams)).astype(np.float32)),
         rng.normal(size=(len(known), dimensions)).astype(np.float32),
     )
@@ -102,23 +104,53 @@ def test_values_by_hand():
     described = WordTable(
         ["york"],
         np.array([known["york"]], np.uint32),
+        ["not"],
+        (3, 3),
         sp.csr_matrix(np.array([[3.0]], np.float32)),
         np.array([[2.0, -4.0]], np.float32),
     )
     features = QueryFeatures(
         np.array([known["new"]], np.uint32), np.array([known["new york"]], np.uint32), described
     )
-    rows = together(features, ["new york new york", "york", "nothing known"])
+    rows = together(features, ["new york new york", "york", "is known"])
     assert rows.tolist() == [[2 / 2, 2 / 2, 6 / 2, 4 / 2, -8 / 2], [0, 0, 3, 2, -4], [0] * 5]
+
+
+def test_ngrams_of_words_that_are_not_in_the_table():
+    known = buckets(["new york"])
+    described = WordTable(
+        ["york"],
+        np.array([known["york"]], np.uint32),
+        ["ork", "ana"],
+        (3, 3),
+        sp.csr_matrix(np.array([[1.0, 0.0]], np.float32)),
+        np.zeros((1, 0), np.float32),
+    )
+    none = np.zeros(0, np.uint32)
+    features = QueryFeatures(np.array([known["new"]], np.uint32), none, described)
+    rows = together(features, ["bananas", "new york", "pork banana fork x", "new", "x"])
+    weight = float(NGRAM_WEIGHT)
+    assert rows.tolist() == pytest.approx(
+        np.array(
+            [
+                [0, 0, 2 * weight],
+                [np.sqrt(0.5), np.sqrt(0.5), 0],
+                [0, weight, weight],
+                [1, 0, 0],
+                [0, 0, 0],
+            ]
+        ),
+        abs=1e-6,
+    )
 
 
 def test_without_any_column_of_a_kind():
     none = np.zeros(0, np.uint32)
     nothing = WordTable(
-        [], none, sp.csr_matrix((0, 1), dtype=np.float32), np.zeros((0, 4), np.float32)
+        [], none, [], (3, 4), sp.csr_matrix((0, 0), dtype=np.float32), np.zeros((0, 4), np.float32)
     )
     features = QueryFeatures(none, none, nothing)
-    assert together(features, ["used honda", ""]).tolist() == [[0] * 5] * 2
+    assert together(features, ["used honda", ""]).tolist() == [[0] * 4] * 2
 
 
 # --- the columns -------------------------------------------------------------------------------
@@ -134,7 +166,7 @@ def test_columns_are_the_buckets_seen_often_enough(texts, least, least_bigrams):
         words.update(bucket for _, bucket in found[:tokens])
         bigrams.update(bucket for _, bucket in found[tokens:])
     expected = sorted(bucket for bucket, count in words.items() if count >= least)
-    kept, kept_bigrams = choose_buckets(texts, least, least_bigrams)
+    kept, kept_bigrams = choose_buckets([texts[:3], texts[3:]], least, least_bigrams)
     assert kept.dtype == kept_bigrams.dtype == np.uint32
     assert kept.tolist() == expected
     assert kept_bigrams.tolist() == sorted(
@@ -146,10 +178,10 @@ def test_columns_are_the_buckets_seen_often_enough(texts, least, least_bigrams):
 
 def test_columns_by_hand():
     known = buckets(["new york", "new jersey"])
-    words, bigrams = choose_buckets(["new york", "New York!", "new jersey"], 2, 2)
+    words, bigrams = choose_buckets([["new york", "New York!"], ["new jersey"]], 2, 2)
     assert set(words.tolist()) == {known["new"], known["york"]}
     assert bigrams.tolist() == [known["new york"]]
-    words, bigrams = choose_buckets(["new york"], 2, 2)
+    words, bigrams = choose_buckets([["new york"]], 2, 2)
     assert len(words) == len(bigrams) == 0
 
 
@@ -158,18 +190,20 @@ def test_where_hashes_collide_the_word_stays(monkeypatch):
     found = np.array([1, 2, 9, 9, 3, 8], np.uint32)
     answer = np.array([0, 3, 6]), found, np.array([2, 2], np.int32)
     monkeypatch.setattr(_scoring, "features", lambda texts: answer)
-    words, bigrams = choose_buckets(["a b", "c d"], 1, 1)
+    words, bigrams = choose_buckets([["a b", "c d"]], 1, 1)
     assert words.tolist() == [1, 2, 3, 9]
     assert bigrams.tolist() == [8]
 
 
 def test_columns_of_real_queries_find_every_feature():
     texts = list(queries().values())[:2000]
-    words, bigrams = choose_buckets(texts, 1, 1)
+    words, bigrams = choose_buckets([texts], 1, 1)
     none = WordTable(
         [],
         np.zeros(0, np.uint32),
-        sp.csr_matrix((0, 1), dtype=np.float32),
+        [],
+        (3, 4),
+        sp.csr_matrix((0, 0), dtype=np.float32),
         np.zeros((0, 1), np.float32),
     )
     matrix, _ = QueryFeatures(words, bigrams, none).transform(texts)

@@ -60,7 +60,10 @@ def assert_same_answer(model: TopicModel, query: str | bytes, min_score: float |
     assert [label.code for label in answer] == [code for code, _ in expected]
     for label, (_, score) in zip(answer, expected, strict=True):
         assert label.score == pytest.approx(score, rel=0, abs=1e-12)
-    assert answer.truncated is (len(reference.tokenize(query)) > reference.MAX_TOKENS)
+    tokens = len(reference.tokenize(query))
+    assert answer.truncated is (tokens > reference.MAX_TOKENS)
+    assert answer.tokens == min(tokens, reference.MAX_TOKENS)
+    assert answer.unknown == reference.unknown_tokens(model.artifact, query)
 
 
 # --- the kernel against the reference -----------------------------------------------------------
@@ -376,3 +379,11 @@ def test_errors_of_a_batch_name_the_position(model, method):
         call(["used", "\ud800", None, 5])
     with pytest.raises(QueryTooLongError, match=r"^query 1: .*1048577 bytes"):
         call(["used", "x" * (2**20 + 1)])
+
+
+def test_tokens_and_unknown_tokens_by_hand(any_model):
+    answer = any_model.score("used qwxz honda qwxz")
+    assert (answer.tokens, answer.unknown) == (4, 2)
+    (batch,) = any_model.score_batch(["used qwxz honda qwxz"])
+    assert (batch.tokens, batch.unknown) == (4, 2)
+    assert (any_model.score("").tokens, any_model.score("").unknown) == (0, 0)

@@ -108,7 +108,7 @@ def test_file_without_queries_is_told(read):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "No such file"), (b"", "the header is not"), (b"\xff\xfe", "not UTF-8")],
+    [(None, "No such file"), (b"", "the header is not|no column"), (b"\xff\xfe", "not UTF-8")],
 )
 @pytest.mark.parametrize("kind", ["labels", "taxonomy"])
 def test_unreadable_file_is_told(tmp_path, taxonomy, kind, content, said):

@@ -345,12 +345,12 @@ def test_answer_is_a_list():
 def test_copies_and_pickles(again):
     answer = answer_of_two()
     for truncated in (True, False):
-        answer.truncated = truncated
+        answer.truncated, answer.tokens, answer.unknown = truncated, 5, 2
         other = again(answer)
         assert type(other) is Answer
         assert other is not answer
         assert other == answer
-        assert other.truncated is truncated
+        assert (other.truncated, other.tokens, other.unknown) == (truncated, 5, 2)
     label = again(answer[0])
     assert type(label) is EmittedLabel
     assert label == answer[0]

@@ -36,7 +36,7 @@ def test_model(client, model):
         "id": model.id,
         "labels": 4,
         "topics": 2,
-        "format_version": 2,
+        "format_version": 3,
         "scheme": SCHEME,
         "encoding": "float32",
         "training": {"precision": 0.9, "coverage": None},

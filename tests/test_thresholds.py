@@ -1,14 +1,24 @@
 """Thresholds: the promised error rate and power under simulation, and what a choice means."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from topiccore import Taxonomy, TaxonomyLabel
 from training.calibration import Calibration
 from training.config import ThresholdsConfig
+from training.context import beside_best
 from training.evaluate import quality, with_topics
 from training.student import sigmoid
-from training.thresholds import CANDIDATES, LABELS_PER_QUERY, choose_thresholds, is_precise
+from training.thresholds import (
+    BEST_TOPIC,
+    CANDIDATES,
+    FURTHER,
+    LABELS_PER_QUERY,
+    choose_thresholds,
+    is_precise,
+)
 
 TARGET = 0.9
 TAXONOMY = Taxonomy(
@@ -22,7 +32,7 @@ TAXONOMY = Taxonomy(
     ]
 )
 TOPICS = TAXONOMY.parents < 0
-CONFIG = ThresholdsConfig(precision=TARGET, confidence=0.9, min_support=10)
+CONFIG = ThresholdsConfig(precision=TARGET, confidence=0.9, further=0.9, min_support=10)
 ENOUGH = np.full(len(TAXONOMY), 100)
 
 
@@ -136,62 +146,59 @@ def identity(labels: int = 6) -> Calibration:
     return Calibration(np.ones(labels, np.float32), zeros[0], zeros)
 
 
-def emitted_by(chosen, logits):
-    return with_topics(logits.astype(np.float32) >= chosen.logits, TAXONOMY)
+def emitted_by(chosen, logits, taxonomy=TAXONOMY):
+    thresholds = np.where(beside_best(logits, taxonomy), chosen.beside, chosen.logits)
+    return with_topics(logits.astype(np.float32) >= thresholds, taxonomy)
+
+
+def choose(scores, gold, support=ENOUGH, config=CONFIG, seed=0):
+    return choose_thresholds(logits_of(scores), gold, support, identity(), TAXONOMY, config, seed)
 
 
 @pytest.fixture(scope="module")
 def choices():
-    """Choices on 250 samples: the thresholds; by level, the precision there and the true one."""
-    population, truth, _ = simulated(np.random.default_rng(0), 20_000)
-    population = logits_of(population)
+    """Choices on 250 samples: the thresholds, the precision there and the true one."""
+    population, truth, _ = simulated(np.random.default_rng(0), 20_000, gap=0.7)
     found = []
     for seed in range(250):
-        scores, _, gold = simulated(np.random.default_rng(seed + 1), 1500)
-        logits = logits_of(scores)
-        chosen = choose_thresholds(logits, gold, ENOUGH, identity(), TAXONOMY, CONFIG, seed)
-        everywhere, here = emitted_by(chosen, population), emitted_by(chosen, logits)
-        levels = {}
-        for name, level in (("topics", TOPICS), ("subtopics", ~TOPICS)):
-            emitted = everywhere[:, level]
-            real = (truth[:, level] * emitted).sum() / max(emitted.sum(), 1) if emitted.any() else 1
-            levels[name] = (quality(here[:, level], gold[:, level]).precision, real)
-        found.append((chosen, levels))
+        scores, _, gold = simulated(np.random.default_rng(seed + 1), 1500, gap=0.7)
+        chosen = choose(scores, gold, seed=seed)
+        everywhere = emitted_by(chosen, logits_of(population))
+        here = emitted_by(chosen, logits_of(scores))
+        real = (truth * everywhere).sum() / everywhere.sum() if everywhere.any() else 1
+        found.append((chosen, quality(here, gold).precision, real))
     return found
 
 
-@pytest.mark.parametrize("level", ["topics", "subtopics"])
-def test_true_precision_is_rarely_below_the_target(choices, level):
-    below = [levels[level][1] < TARGET for _, levels in choices]
+def test_true_precision_is_rarely_below_the_target(choices):
+    below = [real < TARGET for _, _, real in choices]
     assert np.mean(below) <= at_most(1 - CONFIG.confidence, len(choices))
 
 
-@pytest.mark.parametrize("level", ["topics", "subtopics"])
-def test_cuts_are_found_and_not_far_above_the_target(choices, level):
-    assert np.mean([np.isfinite(chosen.cuts[level]) for chosen, _ in choices]) > 0.95
-    assert np.median([levels[level][1] for _, levels in choices]) < TARGET + 0.04
+def test_cuts_are_found_and_not_far_above_the_target(choices):
+    assert np.mean([np.isfinite(chosen.cuts[BEST_TOPIC]) for chosen, _, _ in choices]) > 0.95
+    assert np.median([real for _, _, real in choices]) < TARGET + 0.03
 
 
-@pytest.mark.parametrize("level", ["topics", "subtopics"])
-def test_cuts_meet_the_target_on_the_data_they_were_chosen_on(choices, level):
-    assert min(levels[level][0] for _, levels in choices) >= TARGET
+def test_cuts_meet_the_target_on_the_data_they_were_chosen_on(choices):
+    assert min(precision for _, precision, _ in choices) >= TARGET
 
 
 @pytest.mark.parametrize("at_the_top", [11, 60, 110, 200])
 def test_few_emissions_at_the_strictest_cuts_do_not_end_the_search(at_the_top):
     scores, gold = np.full((3000, len(TAXONOMY)), 0.01), np.zeros((3000, len(TAXONOMY)), bool)
-    scores[:at_the_top, ~TOPICS], scores[at_the_top:2000, ~TOPICS] = 0.995, 0.8
-    gold[:2000, ~TOPICS] = True
-    gold[0, ~TOPICS] = False  # the best-scored query is a wrong one
-    gold = with_topics(gold, TAXONOMY)
-    chosen = choose_thresholds(logits_of(scores), gold, ENOUGH, identity(), TAXONOMY, CONFIG, 0)
-    assert chosen.cuts["subtopics"] <= 0.8
-    assert emitted_by(chosen, logits_of(scores))[:, ~TOPICS].sum(axis=0).tolist() == [2000] * 4
+    topic = TAXONOMY.index_of("A")
+    scores[:at_the_top, topic], scores[at_the_top:2000, topic] = 0.995, 0.8
+    gold[:2000, topic] = True
+    gold[0, topic] = False  # the best-scored query is a wrong one
+    chosen = choose(scores, gold)
+    assert chosen.cuts[BEST_TOPIC] <= 0.8
+    assert emitted_by(chosen, logits_of(scores))[:, topic].sum() == 2000
 
 
-def test_a_cut_is_one_score_for_all_labels_of_a_level():
+def test_cuts_are_scores_for_all_labels():
     rng = np.random.default_rng(3)
-    scores, _, gold = simulated(rng, 4000)
+    scores, _, gold = simulated(rng, 4000, gap=0.1)
     calibration = Calibration(
         rng.uniform(0.5, 2, len(TAXONOMY)).astype(np.float32),
         rng.uniform(-1, 1, len(TAXONOMY)).astype(np.float32),
@@ -199,12 +206,25 @@ def test_a_cut_is_one_score_for_all_labels_of_a_level():
     )
     logits = (logits_of(scores) - calibration.intercepts) / calibration.slopes
     chosen = choose_thresholds(logits, gold, ENOUGH, calibration, TAXONOMY, CONFIG, 0)
-    assert chosen.logits.dtype == np.float32
-    assert np.isfinite(chosen.logits).all()
-    reached = sigmoid(chosen.logits * calibration.slopes + calibration.intercepts)
-    assert reached[TOPICS] == pytest.approx(chosen.cuts["topics"], abs=1e-5)
-    assert reached[~TOPICS] == pytest.approx(chosen.cuts["subtopics"], abs=1e-5)
-    assert {chosen.cuts["topics"], chosen.cuts["subtopics"]} <= set(CANDIDATES.tolist())
+    for values in (chosen.logits, chosen.beside):
+        assert values.dtype == np.float32
+        assert np.isfinite(values).all()
+    best, further = (
+        sigmoid(values * calibration.slopes + calibration.intercepts)
+        for values in (chosen.logits, chosen.beside)
+    )
+    assert best[TOPICS] == pytest.approx(chosen.cuts[BEST_TOPIC], abs=1e-5)
+    assert best[~TOPICS] == pytest.approx(chosen.cuts[FURTHER], abs=1e-5)
+    assert further == pytest.approx(chosen.cuts[FURTHER], abs=1e-5)
+    assert chosen.cuts[BEST_TOPIC] in CANDIDATES
+    assert chosen.cuts[BEST_TOPIC] < chosen.cuts[FURTHER] == CONFIG.further
+    assert (chosen.beside >= chosen.logits).all()
+
+
+def test_further_labels_are_never_easier_than_the_best_topic():
+    scores, _, gold = simulated(np.random.default_rng(3), 4000)
+    chosen = choose(scores, gold, config=replace(CONFIG, further=0.2))
+    assert chosen.cuts[FURTHER] == chosen.cuts[BEST_TOPIC] > 0.2
 
 
 def test_label_with_too_little_evidence_is_never_emitted():
@@ -212,52 +232,53 @@ def test_label_with_too_little_evidence_is_never_emitted():
     rare = TAXONOMY.index_of("A2")
     support = ENOUGH.copy()
     support[rare] = CONFIG.min_support - 1
-    logits = logits_of(scores)
-    chosen = choose_thresholds(logits, gold, support, identity(), TAXONOMY, CONFIG, 0)
-    assert chosen.logits[rare] == np.inf
-    assert np.isfinite(np.delete(chosen.logits, rare)).all()
+    chosen = choose(scores, gold, support)
+    for values in (chosen.logits, chosen.beside):
+        assert values[rare] == np.inf
+        assert np.isfinite(np.delete(values, rare)).all()
     support[rare] += 1
-    chosen = choose_thresholds(logits, gold, support, identity(), TAXONOMY, CONFIG, 0)
-    assert np.isfinite(chosen.logits).all()
+    assert np.isfinite(choose(scores, gold, support).logits).all()
 
 
 def test_label_without_evidence_does_not_spoil_the_cut_of_the_others():
     scores, _, gold = simulated(np.random.default_rng(4), 4000)
     rare = TAXONOMY.index_of("A2")
     gold[:, rare] = False
-    logits = logits_of(scores)
-    spoiled = choose_thresholds(logits, gold, ENOUGH, identity(), TAXONOMY, CONFIG, 0)
     support = ENOUGH.copy()
     support[rare] = 0
-    chosen = choose_thresholds(logits, gold, support, identity(), TAXONOMY, CONFIG, 0)
-    assert chosen.cuts["subtopics"] < spoiled.cuts["subtopics"]
+    assert choose(scores, gold, support).cuts[BEST_TOPIC] < choose(scores, gold).cuts[BEST_TOPIC]
 
 
-@pytest.mark.parametrize("level", ["topics", "subtopics"])
-def test_level_that_cannot_reach_the_target_is_never_emitted(level):
+def test_further_labels_that_cannot_keep_the_target_are_never_emitted():
     rng = np.random.default_rng(5)
-    scores, _, gold = simulated(rng, 3000)
-    hopeless = TOPICS if level == "topics" else ~TOPICS
-    other = "subtopics" if level == "topics" else "topics"
-    gold[:, hopeless] = rng.random((len(gold), hopeless.sum())) < 0.5
-    chosen = choose_thresholds(logits_of(scores), gold, ENOUGH, identity(), TAXONOMY, CONFIG, 0)
-    assert chosen.cuts[level] == np.inf
-    assert (chosen.logits[hopeless] == np.inf).all()
-    assert np.isfinite(chosen.cuts[other])
+    scores, _, _ = simulated(rng, 3000)
+    topic_of = np.where(TOPICS, np.arange(len(TAXONOMY)), TAXONOMY.parents)
+    best = topic_of[logits_of(scores).argmax(axis=1)]
+    gold = np.zeros(scores.shape, bool)
+    gold[np.arange(len(gold)), best] = True
+    scores[np.arange(len(gold)), best] = scores.max(axis=1)
+    chosen = choose(scores, gold)
+    assert chosen.cuts[FURTHER] == np.inf
+    assert (chosen.beside == np.inf).all()
+    assert np.isfinite(chosen.logits[TOPICS]).all()
+    assert chosen.cuts[BEST_TOPIC] < 0.5
 
 
-def test_topics_that_subtopics_bring_count_when_the_topics_cut_is_chosen():
+def test_hopeless_scores_emit_nothing():
+    rng = np.random.default_rng(6)
+    scores, _, _ = simulated(rng, 3000)
+    chosen = choose(scores, rng.random(scores.shape) < 0.5)
+    assert set(chosen.cuts.values()) == {np.inf}
+    assert not emitted_by(chosen, logits_of(scores)).any()
+
+
+def test_topics_that_subtopics_bring_count():
     # Topics are right where their own score is high, wrong where a subtopic alone brings them.
-    scores, _, gold = simulated(np.random.default_rng(6), 3000)
+    scores, _, _ = simulated(np.random.default_rng(6), 3000)
     gold = scores > 0.5
-    chosen = choose_thresholds(logits_of(scores), gold, ENOUGH, identity(), TAXONOMY, CONFIG, 0)
-    assert chosen.cuts["subtopics"] <= 0.51
-    assert chosen.cuts["topics"] == np.inf
-    # Where no subtopic is emitted, the same topics have a cut.
-    gold[:, ~TOPICS] = False
-    chosen = choose_thresholds(logits_of(scores), gold, ENOUGH, identity(), TAXONOMY, CONFIG, 0)
-    assert chosen.cuts["subtopics"] == np.inf
-    assert chosen.cuts["topics"] <= 0.51
+    gold[:, ~TOPICS] &= scores[:, ~TOPICS] > 0.99
+    chosen = choose(scores, gold, config=replace(CONFIG, further=0.6))
+    assert chosen.cuts[FURTHER] > 0.9
 
 
 def test_taxonomy_of_topics_alone():
@@ -265,31 +286,27 @@ def test_taxonomy_of_topics_alone():
     scores = np.random.default_rng(7).beta(0.4, 0.6, (3000, 2))
     gold = scores > 0.4
     chosen = choose_thresholds(logits_of(scores), gold, ENOUGH[:2], identity(2), flat, CONFIG, 0)
-    assert list(chosen.cuts) == ["topics"]
     assert np.isfinite(chosen.logits).all()
+    assert emitted_by(chosen, logits_of(scores), flat).sum(axis=1).max() == 2
 
 
 def test_a_seed_gives_one_choice():
     scores, _, gold = simulated(np.random.default_rng(8), 1000)
-    first, second = (
-        choose_thresholds(logits_of(scores), gold, ENOUGH, identity(), TAXONOMY, CONFIG, 5)
-        for _ in "ab"
-    )
+    first, second = (choose(scores, gold, seed=5) for _ in "ab")
     assert np.array_equal(first.logits, second.logits)
+    assert np.array_equal(first.beside, second.beside)
     assert first.cuts == second.cuts
 
 
 def test_stricter_settings_emit_less():
     scores, _, gold = simulated(np.random.default_rng(9), 3000)
 
-    def cuts(precision, confidence):
-        config = ThresholdsConfig(precision, confidence, 10)
-        logits = logits_of(scores)
-        return choose_thresholds(logits, gold, ENOUGH, identity(), TAXONOMY, config, 0).cuts
+    def cut(precision, confidence):
+        config = replace(CONFIG, precision=precision, confidence=confidence, further=precision)
+        return choose(scores, gold, config=config).cuts[BEST_TOPIC]
 
-    for level in ("topics", "subtopics"):
-        by_precision = [cuts(precision, 0.9)[level] for precision in (0.5, 0.7, 0.9, 0.95)]
-        assert by_precision == sorted(by_precision)
-        assert by_precision[0] < by_precision[-1]
-        by_confidence = [cuts(0.9, confidence)[level] for confidence in (0.5, 0.9, 0.999)]
-        assert by_confidence == sorted(by_confidence)
+    by_precision = [cut(precision, 0.9) for precision in (0.5, 0.7, 0.9, 0.95)]
+    assert by_precision == sorted(by_precision)
+    assert by_precision[0] < by_precision[-1]
+    by_confidence = [cut(0.9, confidence) for confidence in (0.5, 0.9, 0.999)]
+    assert by_confidence == sorted(by_confidence)

@@ -51,10 +51,11 @@ def test_output_of_a_whole_run(tmp_path_factory):
     assert re.match(r"\d+ training queries, 999 test queries, \d+ unlabelled, 356", told[0])
     assert told[1] == "word vectors: epoch 1/1"
     assert re.match(r"student: \d+ examples, \d+ words, \d+ bigrams, \d+ n-grams, 66 ", told[2])
-    assert told[3:-2] == [f"student: epoch {epoch}/3" for epoch in (1, 2, 3)]
-    assert told[-2].startswith("thresholds: subtopics from a score of ")
+    assert told[3:-3] == [f"student: epoch {epoch}/3" for epoch in (1, 2, 3)]
+    assert told[-3].startswith("thresholds: best topic from a score of ")
     artifact = topiccore.load(folder / "artifact")
-    assert told[-1] == f"artifact {artifact.id[:12]} in {folder / 'artifact'}"
+    assert told[-2] == f"artifact {artifact.id[:12]} in {folder / 'artifact'}"
+    assert told[-1] == f"report in {folder / 'report.html'}"
     assert outcome.stdout.startswith("quality on 999 test queries")
     assert "expected calibration error: 0." in outcome.stdout
 

@@ -33,7 +33,9 @@ SMALL: dict[str, Any] = {
     "student.epochs": 3,
     "thresholds.precision": 0.7,
     "thresholds.confidence": 0.9,
+    "thresholds.further": 0.7,
     "thresholds.min_support": 10,
+    "report.learning_curve": False,
 }
 TRAINING_QUERIES = 12_000
 
@@ -58,7 +60,8 @@ def settings(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
             train.write_text("".join(islice(stream, TRAINING_QUERIES + 1)), encoding="utf-8")
     flat = {"seed": default.pop("seed")}
     flat |= {f"{name}.{key}": value for name in default for key, value in default[name].items()}
-    flat |= {f"data.{name}": str(DEFAULT.parent / file) for name, file in default["data"].items()}
+    for name in ("taxonomy", "train", "validation", "test"):
+        flat[f"data.{name}"] = str(DEFAULT.parent / default["data"][name])
     return flat | {"data.train": train.name} | SMALL | changes
 
 

@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlencode
 
+from topiccore.model import PRETRAINED
+
 QUERIES = (
     "used honda civic dallas",
     "symptoms of strep throat",
@@ -36,17 +38,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR")
     folder = parser.parse_args().out
-    model = str(folder / "artifact")
     try:
-        step("Train a student on labelled queries, export it, measure it on the test queries")
+        if PRETRAINED.exists():
+            show(PRETRAINED)
+        step("Train a student on labels and annotations, export it, measure it on test queries")
         topiccore("train", "--out", str(folder))
-        step("Score a handful of queries")
-        topiccore("score", "--model", model, *QUERIES)
-        step("Serve it and ask over HTTP")
-        ask(model)
+        print(f"the report: {folder / 'report.html'}")
+        if not PRETRAINED.exists():
+            show(folder / "artifact")
     except subprocess.CalledProcessError as error:
         return error.returncode
     return 0
+
+
+def show(model: Path) -> None:
+    """Scores with a model and serves it."""
+    step("Score a handful of queries")
+    topiccore("score", "--model", str(model), *QUERIES)
+    step("Serve it and ask over HTTP")
+    ask(str(model))
 
 
 def step(title: str) -> None:

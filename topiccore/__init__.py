@@ -1,7 +1,7 @@
 """topiccore tells which topics a search query is about.
 
 >>> import topiccore
->>> model = topiccore.load("runs/demo/artifact")
+>>> model = topiccore.load()
 >>> model.score("used honda civic dallas")
 """
 

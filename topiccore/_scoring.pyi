@@ -15,6 +15,8 @@ class EmittedLabel:
 
 class Answer(list[EmittedLabel]):
     truncated: bool
+    tokens: int
+    unknown: int
 
 class Kernel:
     def __init__(
@@ -26,11 +28,13 @@ class Kernel:
         encoding: str,
         bias: NDArray[np.float32],
         thresholds: NDArray[np.float32],
+        beside: NDArray[np.float32],
         slopes: NDArray[np.float32],
         intercepts: NDArray[np.float32],
         context: NDArray[np.float32],
         parents: NDArray[np.int32],
         names: Sequence[tuple[str, str]],
+        ngrams: tuple[int, int],
     ) -> None: ...
     def score(self, query: str | bytes, floor: float, limit: int) -> Answer: ...
     def score_batch(
@@ -52,6 +56,8 @@ class Block:
         labels: NDArray[np.int32],
         scores: NDArray[np.float64],
         truncated: NDArray[np.uint8],
+        tokens: NDArray[np.uint16],
+        unknown: NDArray[np.uint16],
     ) -> None: ...
 
 class Column:

@@ -47,6 +47,10 @@ cdef extern from "_context.h" nogil:
     void topiccore_in_context(const float *logits, const float *family, const float *sibling,
                               const float *rival, const int32_t *starts, int topics,
                               BestTwo *families, float *bests, float *context_logits)
+    void topiccore_best_of_topics(const float *logits, const int32_t *starts, int topics,
+                                  BestTwo *families, float *bests)
+    int drop_beside(const float *context_logits, const float *beside, const float *bests,
+                    int topics, const int32_t *topic_of, int32_t *reached, int found)
 
 cdef extern from "_arrow.h" nogil:
     struct ArrowSchema:
@@ -81,6 +85,11 @@ cdef extern from "_arrow.h" nogil:
 cdef enum:
     TOKENS = 256          # tokens of a query that count; the rest is cut off, and the answer says so
     FEATURES = 2 * TOKENS
+    NGRAM_BYTES = 512     # words without a row that end in so many folded bytes have n-grams
+    NGRAM_LENGTHS = 4     # different lengths of n-grams, at most
+    # A character has a byte or more, and the mark at a word's end makes another n-gram.
+    NGRAMS = NGRAM_LENGTHS * (NGRAM_BYTES + TOKENS)
+    NGRAM_MARK = 0xFF     # hashed before an n-gram: no word begins with it
     GROUPS = 1 << 16
     # what an entry of encoding float32 says of its rows, in its low bits
     PLAIN = 1             # has a row that is added as it is
@@ -124,14 +133,15 @@ MAX_QUERY_BYTES = _MAX_QUERY_BYTES
 # --- tokens ------------------------------------------------------------------------------------
 
 cdef struct Tokens:
-    # What the tokenizer found.  ``text`` and ``ends`` are only filled when ``text`` is not NULL.
+    # What the tokenizer found.
     int count
     bint truncated
     bint open             # a token has begun and not ended
     uint64_t state        # FNV-1a of the open token so far
-    int64_t length        # bytes written to text
-    uint8_t *text         # folded bytes of all tokens, one after the other
-    int64_t *ends         # where each token ends in text
+    int64_t length        # folded bytes of all tokens
+    uint8_t *text         # the first ``room`` of them
+    int64_t room
+    int64_t ends[TOKENS]  # folded bytes up to the end of each token
     uint64_t hashes[TOKENS]
 
 
@@ -155,17 +165,16 @@ cdef inline void put(Tokens *tokens, uint8_t byte) noexcept nogil:
         tokens.open = True
         tokens.state = FNV_OFFSET
     tokens.state = (tokens.state ^ byte) * FNV_PRIME
-    if tokens.text != NULL:
+    if tokens.length < tokens.room:
         tokens.text[tokens.length] = byte
-        tokens.length += 1
+    tokens.length += 1
 
 
 cdef inline void end_token(Tokens *tokens) noexcept nogil:
     if tokens.open:
         tokens.open = False
         tokens.hashes[tokens.count] = mix(tokens.state)
-        if tokens.text != NULL:
-            tokens.ends[tokens.count] = tokens.length
+        tokens.ends[tokens.count] = tokens.length
         tokens.count += 1
 
 
@@ -174,6 +183,7 @@ cdef inline Py_ssize_t put_ascii(const uint8_t *data, Py_ssize_t position, Py_ss
     # Takes the ASCII bytes of a token from ``position`` on; where they end.  The state stays in a
     # register, which is most of the speed.
     cdef uint64_t state
+    cdef int64_t length
     cdef uint8_t folded = ASCII[data[position]]
     if not tokens.open:
         if tokens.count == TOKENS:
@@ -182,16 +192,18 @@ cdef inline Py_ssize_t put_ascii(const uint8_t *data, Py_ssize_t position, Py_ss
         tokens.open = True
         tokens.state = FNV_OFFSET
     state = tokens.state
+    length = tokens.length
     while folded:
         state = (state ^ folded) * FNV_PRIME
-        if tokens.text != NULL:
-            tokens.text[tokens.length] = folded
-            tokens.length += 1
+        if length < tokens.room:
+            tokens.text[length] = folded
+        length += 1
         position += 1
         if position == size or data[position] >= 0x80:
             break
         folded = ASCII[data[position]]
     tokens.state = state
+    tokens.length = length
     return position
 
 
@@ -295,6 +307,32 @@ cdef inline int hash_features(const Tokens *tokens, uint32_t *buckets) noexcept 
     return max(2 * count - 1, 0)
 
 
+cdef int hash_ngrams(const uint8_t *word, int size, int shortest, int longest,
+                     uint32_t *buckets) noexcept nogil:
+    # One bucket for each character n-gram of a word in UTF-8 with its ends marked, the shortest
+    # first; how many there are.
+    cdef uint8_t marked[NGRAM_BYTES + 2]
+    cdef int starts[NGRAM_BYTES + 3]   # of each character, then the end
+    cdef int characters = 0, found = 0, length, first, i
+    cdef uint64_t state
+    marked[0] = b"<"
+    memcpy(marked + 1, word, size)
+    marked[size + 1] = b">"
+    for i in range(size + 2):
+        if marked[i] & 0xC0 != 0x80:
+            starts[characters] = i
+            characters += 1
+    starts[characters] = size + 2
+    for length in range(shortest, longest + 1):
+        for first in range(characters - length + 1):
+            state = (FNV_OFFSET ^ NGRAM_MARK) * FNV_PRIME
+            for i in range(starts[first], starts[first + length]):
+                state = (state ^ marked[i]) * FNV_PRIME
+            buckets[found] = <uint32_t>(mix(state) >> 32)
+            found += 1
+    return found
+
+
 # --- Python text to bytes -----------------------------------------------------------------------
 
 cdef const uint8_t *utf8_of(object query, Py_ssize_t *size, list keep) except NULL:
@@ -337,10 +375,10 @@ def tokenize(query):
     cdef int i
     if tokens == NULL:
         raise MemoryError
-    tokens.text = <uint8_t *>malloc(size * MAX_FOLD_GROWTH + 1)
-    tokens.ends = <int64_t *>malloc(TOKENS * sizeof(int64_t))
+    tokens.room = size * MAX_FOLD_GROWTH
+    tokens.text = <uint8_t *>malloc(tokens.room + 1)
     try:
-        if tokens.text == NULL or tokens.ends == NULL:
+        if tokens.text == NULL:
             raise MemoryError
         with nogil:
             tokenize_utf8(data, size, tokens)
@@ -351,7 +389,6 @@ def tokenize(query):
         return words, bool(tokens.truncated)
     finally:
         free(tokens.text)
-        free(tokens.ends)
         free(tokens)
 
 
@@ -377,8 +414,7 @@ def features(queries):
     cdef int64_t[::1] offsets = offsets_array
     cdef int32_t[::1] tokens = tokens_array
     cdef uint32_t[::1] out = buckets_array
-    found.text = NULL
-    found.ends = NULL
+    found.room = 0
     for row in range(len(queries)):
         data = utf8_at(queries, row, &size, keep)
         tokenize_utf8(data, size, &found)
@@ -454,19 +490,31 @@ cdef class EmittedLabel:
 cdef class Answer(list):
     """The emitted labels of a query, best first.
 
-    ``truncated`` tells whether only the first ``MAX_TOKENS`` tokens of the query were scored.
+    ``truncated`` tells whether only the first ``MAX_TOKENS`` tokens of the query were scored,
+    ``tokens`` how many were, ``unknown`` how many of them the model has no row for.
     """
 
     cdef public bint truncated
+    cdef public int tokens
+    cdef public int unknown
 
     def __reduce__(self):
-        return _rebuild_answer, (list(self), self.truncated)
+        return _rebuild_answer, (list(self), self.truncated, self.tokens, self.unknown)
 
 
-def _rebuild_answer(labels, truncated):
+def _rebuild_answer(labels, truncated, tokens, unknown):
     answer = Answer(labels)
     answer.truncated = truncated
+    answer.tokens = tokens
+    answer.unknown = unknown
     return answer
+
+
+cdef struct Seen:
+    # What was seen of a query.
+    uint16_t tokens       # scored, at most TOKENS
+    uint16_t unknown      # of these, without a row
+    uint8_t truncated
 
 
 cdef struct Candidate:
@@ -490,10 +538,12 @@ cdef int best_first(const void *left, const void *right) noexcept nogil:
 cdef struct Scratch:
     # What one query needs.  The arrays stand behind this in the same block.
     Tokens tokens
-    uint32_t buckets[FEATURES]
-    const float *plain[FEATURES]     # encoding float32: rows
-    const float *scaled[FEATURES]
-    uint32_t spans[2 * FEATURES]     # encoding sparse8: first and last + 1 cell of each feature
+    Seen seen
+    uint8_t text[NGRAM_BYTES]
+    uint32_t buckets[FEATURES + NGRAMS]
+    const float *plain[FEATURES + NGRAMS]     # encoding float32: rows
+    const float *scaled[FEATURES + NGRAMS]
+    uint32_t spans[2 * (FEATURES + NGRAMS)]   # encoding sparse8: a feature's first and last + 1 cell
     float *logits                    # [labels]
     float *in_context                # [labels]
     BestTwo *families                # [labels]; as many as topics are used
@@ -520,32 +570,38 @@ cdef class Kernel:
     cdef const uint16_t *cells
     cdef const float *bias
     cdef const float *thresholds
+    cdef const float *beside         # NULL where it is thresholds
     cdef const float *slopes
     cdef const float *intercepts
     cdef const float *context        # [3 * labels], NULL where all of it is 0
     cdef const int32_t *parents
     cdef object starts_array
     cdef const int32_t *starts       # [topics + 1]: the label each topic is, then the end
+    cdef object topic_of_array
+    cdef const int32_t *topic_of     # [labels]: which of the topics a label is or belongs to
     cdef int topics
     cdef list codes
     cdef list names
     cdef uint32_t mask               # the least 2**n - 1 that is at least labels - 1
     cdef int labels
+    cdef int shortest                # of the n-grams of words without a row
+    cdef int longest                 # 0: there are none
     cdef bint sparse
     cdef size_t scratch_size
     cdef ScratchPool pool
 
     def __init__(self, const uint32_t[::1] groups, const uint16_t[::1] keys,
                  const uint32_t[::1] entries, rows, str encoding, const float[::1] bias,
-                 const float[::1] thresholds, const float[::1] slopes,
-                 const float[::1] intercepts, const float[:, ::1] context,
-                 const int32_t[::1] parents, names):
-        cdef const int32_t[::1] starts
+                 const float[::1] thresholds, const float[::1] beside,
+                 const float[::1] slopes, const float[::1] intercepts,
+                 const float[:, ::1] context, const int32_t[::1] parents, names, ngrams):
+        cdef const int32_t[::1] starts, topic_of
         cdef const float[:, ::1] dense
         cdef const uint16_t[::1] cells
-        self.arrays = (groups, keys, entries, rows, bias, thresholds, slopes, intercepts, context,
-                       parents)
+        self.arrays = (groups, keys, entries, rows, bias, thresholds, beside, slopes, intercepts,
+                       context, parents)
         self.labels = <int>len(bias)
+        self.shortest, self.longest = ngrams
         self.groups = &groups[0]
         self.keys = &keys[0] if len(keys) else NULL
         self.entries = &entries[0] if len(entries) else NULL
@@ -558,6 +614,7 @@ cdef class Kernel:
             self.rows = &dense[0, 0] if len(dense) else NULL
         self.bias = &bias[0]
         self.thresholds = &thresholds[0]
+        self.beside = NULL if np.array_equal(thresholds, beside) else &beside[0]
         self.slopes = &slopes[0]
         self.intercepts = &intercepts[0]
         self.context = &context[0, 0] if np.any(context) else NULL
@@ -567,6 +624,10 @@ cdef class Kernel:
         ).astype(np.int32)
         self.starts = &starts[0]
         self.topics = <int>len(starts) - 1
+        self.topic_of_array = topic_of = (
+            np.cumsum(np.less(parents, 0), dtype=np.int32) - np.int32(1)
+        )
+        self.topic_of = &topic_of[0]
         self.codes = [code for code, _ in names]
         self.names = [name for _, name in names]
         self.mask = 1
@@ -609,46 +670,77 @@ cdef class Kernel:
             place += 1
         return -1
 
+    cdef int add_ngrams(self, Scratch *scratch, int features) noexcept nogil:
+        # Puts the n-grams of the words without a row behind the query's features; all features.
+        cdef Tokens *tokens = &scratch.tokens
+        cdef int64_t start = 0
+        cdef int i, words = tokens.count
+        for i in range(words):
+            if tokens.ends[i] > NGRAM_BYTES:
+                break
+            if self.find(scratch.buckets[i]) < 0:
+                features += hash_ngrams(scratch.text + start, <int>(tokens.ends[i] - start),
+                                        self.shortest, self.longest, scratch.buckets + features)
+            start = tokens.ends[i]
+        return features
+
+    cdef int find_spans(self, Scratch *scratch, int start, int stop, int found) noexcept nogil:
+        # The spans of features from ``start`` on, behind ``found`` others; how many there are then.
+        cdef int64_t place
+        cdef int i
+        for i in range(start, stop):
+            place = self.find(scratch.buckets[i])
+            if place >= 0:
+                scratch.spans[2 * found] = self.entries[place]
+                scratch.spans[2 * found + 1] = self.entries[place + 1]
+                # The first lines of all rows are fetched at once, not one after the other.
+                prefetch(self.cells + self.entries[place])
+                prefetch(self.cells + self.entries[place] + 32)
+                found += 1
+        return found
+
     cdef void compute_logits(self, const uint8_t *data, Py_ssize_t size, Scratch *scratch,
                              float *logits) noexcept nogil:
-        # Fills float [labels]; scratch.tokens says whether the query was cut.
-        cdef int i, count, found = 0, scaled_found = 0
+        # Fills float [labels] and scratch.seen.
+        cdef int i, count, words, known = 0, found = 0, scaled_found = 0
         cdef int64_t place
         cdef uint32_t entry, row
         cdef float scale
-        scratch.tokens.text = NULL
-        scratch.tokens.ends = NULL
+        scratch.tokens.text = scratch.text
+        scratch.tokens.room = NGRAM_BYTES if self.longest else 0
         tokenize_utf8(data, size, &scratch.tokens)
         count = hash_features(&scratch.tokens, scratch.buckets)
-        scale = <float>(1.0 / sqrt(<double>max(scratch.tokens.count, 1)))
+        words = scratch.tokens.count
+        scale = <float>(1.0 / sqrt(<double>max(words, 1)))
         if self.sparse:
-            for i in range(count):
-                place = self.find(scratch.buckets[i])
-                if place >= 0:
-                    scratch.spans[2 * found] = self.entries[place]
-                    scratch.spans[2 * found + 1] = self.entries[place + 1]
-                    # The first lines of all rows are fetched at once, not one after the other.
-                    prefetch(self.cells + self.entries[place])
-                    prefetch(self.cells + self.entries[place] + 32)
-                    found += 1
+            known = found = self.find_spans(scratch, 0, words, 0)
+            found = self.find_spans(scratch, words, count, found)
+            if known < words and self.longest:
+                found = self.find_spans(scratch, count, self.add_ngrams(scratch, count), found)
             topiccore_sum_sparse8(self.cells, scratch.spans, found, scale, self.bias, scratch.sums,
                                   self.mask, logits, self.labels)
-            return
-        for i in range(count):
-            place = self.find(scratch.buckets[i])
-            if place < 0:
-                continue
-            entry = self.entries[place]
-            row = entry >> 2
-            if entry & PLAIN:
-                scratch.plain[found] = self.rows + <size_t>row * self.labels
-                found += 1
-                row += 1
-            if entry & SCALED:
-                scratch.scaled[scaled_found] = self.rows + <size_t>row * self.labels
-                scaled_found += 1
-        topiccore_sum_float32(scratch.plain, found, scratch.scaled, scaled_found, scale, self.bias,
-                              logits, self.labels)
+        else:
+            if self.longest:
+                count = self.add_ngrams(scratch, count)
+            for i in range(count):
+                place = self.find(scratch.buckets[i])
+                if place < 0:
+                    continue
+                known += i < words
+                entry = self.entries[place]
+                row = entry >> 2
+                if entry & PLAIN:
+                    scratch.plain[found] = self.rows + <size_t>row * self.labels
+                    found += 1
+                    row += 1
+                if entry & SCALED:
+                    scratch.scaled[scaled_found] = self.rows + <size_t>row * self.labels
+                    scaled_found += 1
+            topiccore_sum_float32(scratch.plain, found, scratch.scaled, scaled_found, scale,
+                                  self.bias, logits, self.labels)
+        scratch.seen.tokens = <uint16_t>words
+        scratch.seen.unknown = <uint16_t>(words - known)
+        scratch.seen.truncated = scratch.tokens.truncated
 
     cdef inline double calibrated(self, int label, float logit) noexcept nogil:
         return (<double>self.slopes[label] * <double>logit + <double>self.intercepts[label])
@@ -671,6 +763,12 @@ cdef class Kernel:
         logits = scratch.in_context
         if floor < 0:
             found = topiccore_find_reached(logits, self.thresholds, self.labels, scratch.reached)
+            if found and self.beside != NULL:
+                if self.context == NULL:
+                    topiccore_best_of_topics(logits, self.starts, self.topics, scratch.families,
+                                             scratch.bests)
+                found = drop_beside(logits, self.beside, scratch.bests, self.topics, self.topic_of,
+                                    scratch.reached, found)
             if found == 0:
                 return 0
             memset(scratch.place, 0xFF, self.labels * sizeof(int32_t))
@@ -719,10 +817,10 @@ cdef class Kernel:
         count = self.emit(scratch, floor)
         if 0 <= limit < count:
             count = <int>limit
-        block.put(scratch.emitted, count, scratch.tokens.truncated)
+        block.put(scratch.emitted, count, scratch.seen)
         return 0
 
-    cdef Answer answer(self, const Candidate *emitted, int count, bint truncated):
+    cdef Answer answer(self, const Candidate *emitted, int count, Seen seen):
         cdef EmittedLabel label
         cdef Answer result = Answer.__new__(Answer)
         cdef int i
@@ -732,7 +830,9 @@ cdef class Kernel:
             label.name = <str>self.names[emitted[i].label]
             label.score = emitted[i].score
             result.append(label)
-        result.truncated = truncated
+        result.truncated = seen.truncated
+        result.tokens = seen.tokens
+        result.unknown = seen.unknown
         return result
 
     def score(self, query, double floor, Py_ssize_t limit):
@@ -752,7 +852,7 @@ cdef class Kernel:
                     count = self.emit(scratch, floor)
             if 0 <= limit < count:
                 count = <int>limit
-            return self.answer(scratch.emitted, count, scratch.tokens.truncated)
+            return self.answer(scratch.emitted, count, scratch.seen)
         finally:
             scratch_give(&self.pool, scratch)
 
@@ -781,7 +881,7 @@ cdef class Kernel:
             start = 0
             for row in range(count):
                 answers.append(self.answer(block.emitted + start, <int>(block.ends[row] - start),
-                                           block.truncated[row]))
+                                           block.seen[row]))
                 start = block.ends[row]
             keep.clear()
         return answers
@@ -819,6 +919,7 @@ cdef class Kernel:
         cdef const uint8_t *data = NULL
         cdef int64_t size = 0, row = start
         cdef Row kind = ROW_TEXT
+        cdef Seen nothing = Seen(0, 0, 0)
         try:
             with nogil:
                 for row in range(start, stop):
@@ -826,7 +927,7 @@ cdef class Kernel:
                     if kind == ROW_TEXT and size <= _MAX_QUERY_BYTES:
                         self.score_into(block, data, size, floor, limit, scratch)
                     elif kind == ROW_NULL:
-                        block.put(NULL, 0, False)
+                        block.put(NULL, 0, nothing)
                     else:
                         break
         finally:
@@ -846,7 +947,7 @@ cdef class Block:
 
     cdef Candidate *emitted
     cdef int64_t *ends               # where each query's labels end in ``emitted``
-    cdef uint8_t *truncated
+    cdef Seen *seen
     cdef readonly int64_t queries
     cdef readonly int64_t total      # labels of all queries
     cdef int64_t room
@@ -855,16 +956,16 @@ cdef class Block:
         self.room = 2 * queries + 16
         self.emitted = <Candidate *>malloc(self.room * sizeof(Candidate))
         self.ends = <int64_t *>malloc(queries * sizeof(int64_t) + 1)
-        self.truncated = <uint8_t *>malloc(queries + 1)
-        if self.emitted == NULL or self.ends == NULL or self.truncated == NULL:
+        self.seen = <Seen *>malloc(queries * sizeof(Seen) + 1)
+        if self.emitted == NULL or self.ends == NULL or self.seen == NULL:
             raise MemoryError
 
     def __dealloc__(self):
         free(self.emitted)
         free(self.ends)
-        free(self.truncated)
+        free(self.seen)
 
-    cdef int put(self, const Candidate *emitted, int count, bint truncated) except -1 nogil:
+    cdef int put(self, const Candidate *emitted, int count, Seen seen) except -1 nogil:
         # The next query's labels; there are no more queries than the block was made for.
         cdef void *more
         if self.total + count > self.room:
@@ -878,21 +979,25 @@ cdef class Block:
             memcpy(self.emitted + self.total, emitted, count * sizeof(Candidate))
         self.total += count
         self.ends[self.queries] = self.total
-        self.truncated[self.queries] = truncated
+        self.seen[self.queries] = seen
         self.queries += 1
         return 0
 
     def write(self, int64_t query, int64_t label, int32_t[::1] offsets, int32_t[::1] labels,
-              double[::1] scores, uint8_t[::1] truncated):
+              double[::1] scores, uint8_t[::1] truncated, uint16_t[::1] tokens,
+              uint16_t[::1] unknown):
         """Copies the answers to where ``query`` is the first and ``label`` the first label."""
         cdef int64_t i
-        if (query + self.queries >= len(offsets) or query + self.queries > len(truncated)
+        cdef int64_t queries = query + self.queries
+        if (queries >= len(offsets) or queries > min(len(truncated), len(tokens), len(unknown))
                 or label + self.total > min(len(labels), len(scores))):
             raise ValueError("the arrays are too short")
         with nogil:
             for i in range(self.queries):
                 offsets[query + i + 1] = <int32_t>(label + self.ends[i])
-                truncated[query + i] = self.truncated[i]
+                truncated[query + i] = self.seen[i].truncated
+                tokens[query + i] = self.seen[i].tokens
+                unknown[query + i] = self.seen[i].unknown
             for i in range(self.total):
                 labels[label + i] = self.emitted[i].label
                 scores[label + i] = self.emitted[i].score

@@ -36,6 +36,10 @@ class ArrowAnswers:
     """float64 [emitted]: the same bits that ``TopicModel.score`` gives."""
     truncated: NDArray[np.bool_]
     """bool [queries]: whether only the first ``MAX_TOKENS`` tokens were scored."""
+    tokens: NDArray[np.uint16]
+    """uint16 [queries]: how many tokens were scored; 0 for a null."""
+    unknown: NDArray[np.uint16]
+    """uint16 [queries]: how many of these the model has no row for."""
     codes: tuple[str, ...]
     """The codes of the taxonomy, by position."""
 
@@ -120,9 +124,13 @@ def _joined(blocks: list[Block], queries: int, codes: tuple[str, ...]) -> ArrowA
     labels = np.empty(total, dtype=np.int32)
     scores = np.empty(total, dtype=np.float64)
     truncated = np.empty(queries, dtype=np.bool_)
+    tokens = np.empty(queries, dtype=np.uint16)
+    unknown = np.empty(queries, dtype=np.uint16)
     query = label = 0
     for block in blocks:
-        block.write(query, label, offsets, labels, scores, truncated.view(np.uint8))
+        block.write(
+            query, label, offsets, labels, scores, truncated.view(np.uint8), tokens, unknown
+        )
         query += block.queries
         label += block.total
-    return ArrowAnswers(offsets, labels, scores, truncated, codes)
+    return ArrowAnswers(offsets, labels, scores, truncated, tokens, unknown, codes)

@@ -1,6 +1,7 @@
 """The artifact: a directory with a JSON manifest and flat little-endian arrays, one ``.npy`` each.
 
-    manifest.json     format, scheme, encoding, labels, array table, training figures, data, id
+    manifest.json     format, scheme, encoding, n-gram lengths, labels, array table, training
+                      figures, data, id
     groups.npy        uint32  [65537]        where the features of each 2**16 buckets begin in keys
     keys.npy          uint16  [features]     lower halves of the features' buckets, ascending
     entries.npy       uint32  [features (+ 1)]  where a feature's rows stand, as the encoding says
@@ -9,8 +10,13 @@
     context.npy       float32 [3, labels]    weights of what a query's other labels say: the family,
                                              the best sibling, the best rival (topiccore.reference)
     thresholds.npy    float32 [labels]       on logits in context; +inf: the label is never emitted
+    beside.npy        float32 [labels]       the same, at least as high, for labels of other topics
+                                             than the query's best
     slopes.npy        float32 [labels]       calibration: score = sigmoid(slope * logit in context
     intercepts.npy    float32 [labels]       + intercept)
+
+A feature is a word, a pair of neighbours or a character n-gram; n-grams, of the lengths that
+``ngrams`` names (0 and 0: none), stand in for words without a row.
 
 A feature has a plain row, a scaled row (which counts times 1/sqrt(tokens)) or both.  Encodings:
 
@@ -50,18 +56,19 @@ from topiccore.reference import GROUPS, PLAIN, SCALED, SCHEME
 from topiccore.taxonomy import Taxonomy, TaxonomyLabel
 
 FORMAT = "topiccore-artifact"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
 ROW_TYPES = {"float32": "<f4", "sparse8": "<u2"}
 """The encodings and the type of their rows."""
 ARRAYS = (
     *("groups", "keys", "entries", "rows", "bias"),
-    *("context", "thresholds", "slopes", "intercepts"),
+    *("context", "thresholds", "beside", "slopes", "intercepts"),
 )
 _TYPES = {"groups": "<u4", "keys": "<u2", "entries": "<u4"}
 _HEADER_BYTES = 128
+_LONGEST_NGRAM, _NGRAM_LENGTHS = 16, 4
 _KEYS = {
-    *("format", "format_version", "id", "scheme", "encoding"),
+    *("format", "format_version", "id", "scheme", "encoding", "ngrams"),
     *("labels", "arrays", "training", "data"),
 }
 
@@ -96,9 +103,13 @@ class Artifact:
     intercepts: NDArray[np.float32]
     context: NDArray[np.float32] = field(default_factory=lambda: np.zeros((3, 0), np.float32))
     """Left out: zeros, a label's logit stands by itself."""
+    beside: NDArray[np.float32] | None = None
+    """Left out: the thresholds, whatever the query's best topic."""
     training: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     encoding: str = "float32"
+    ngrams: tuple[int, int] = (0, 0)
+    """The shortest and the longest n-gram of words without a row, at most 4 lengths up to 16."""
     id: str = ""
     """64 hex digits; empty until the artifact is saved."""
     path: Path | None = None
@@ -110,6 +121,8 @@ class Artifact:
 
     def array(self, name: str) -> NDArray[Any]:
         """One of ``ARRAYS`` by its name."""
+        if name == "beside" and self.beside is None:
+            return self.thresholds
         owner = self.index if name in _TYPES else self
         values: NDArray[Any] = getattr(owner, name)
         return values
@@ -158,6 +171,8 @@ def save(artifact: Artifact, path: Path | str, *, overwrite: bool = False) -> st
         name: np.ascontiguousarray(artifact.array(name), dtype=types[name]) for name in ARRAYS
     }
     _check_arrays(arrays, artifact.encoding, len(artifact.taxonomy), path)
+    if not _are_ngrams(list(artifact.ngrams)):
+        raise ArtifactError(f"{path}: ngrams are {artifact.ngrams}")
     if artifact.encoding == "float32" and not np.isfinite(arrays["rows"]).all():
         raise ArtifactError(f"{path}: rows are not all finite")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,6 +193,7 @@ def save(artifact: Artifact, path: Path | str, *, overwrite: bool = False) -> st
             "format_version": FORMAT_VERSION,
             "scheme": SCHEME,
             "encoding": artifact.encoding,
+            "ngrams": list(artifact.ngrams),
             "labels": [
                 {"code": x.code, "name": x.name, "topic": x.topic, "scope": x.scope}
                 for x in artifact.taxonomy
@@ -243,6 +259,7 @@ def load(path: Path | str, *, verify: bool = True) -> Artifact:
         taxonomy=taxonomy,
         index=Index(*(arrays.pop(name) for name in _TYPES)),
         encoding=encoding,
+        ngrams=tuple(manifest["ngrams"]),
         training=manifest["training"],
         data=manifest["data"],
         id=manifest["id"],
@@ -281,6 +298,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if set(manifest) != _KEYS:
         odd = ", ".join(sorted(set(manifest) ^ _KEYS))
         raise ArtifactError(f"{file}: missing or unknown keys: {odd}")
+    if not _are_ngrams(manifest["ngrams"]):
+        raise ArtifactError(f"{file}: ngrams is {manifest['ngrams']!r}")
     try:
         identity = _manifest_id(manifest)
     except RecursionError as error:
@@ -288,6 +307,15 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if manifest["id"] != identity:
         raise ArtifactError(f"{file}: edited: its content does not have the id it states")
     return manifest
+
+
+def _are_ngrams(value: Any) -> bool:
+    if not isinstance(value, list) or [type(x) for x in value] != [int, int]:
+        return False
+    shortest, longest = value
+    return value == [0, 0] or 1 <= shortest <= longest <= min(
+        _LONGEST_NGRAM, shortest + _NGRAM_LENGTHS - 1
+    )
 
 
 def _manifest_id(manifest: dict[str, Any]) -> str:
@@ -350,11 +378,16 @@ def _check_arrays(
     def refuse(name: str, what: str) -> ArtifactError:
         return ArtifactError(f"{path / name}.npy: {what}")
 
-    for name in ("bias", "thresholds", "slopes", "intercepts"):
+    for name in ("bias", "thresholds", "beside", "slopes", "intercepts"):
         values = arrays[name]
         if values.shape != (labels,):
             raise refuse(name, f"shape {values.shape} for {labels} labels")
-        good = ~np.isnan(values) if name == "thresholds" else np.isfinite(values)
+        if name == "thresholds":
+            good = ~np.isnan(values)
+        elif name == "beside":
+            good = values >= arrays["thresholds"]
+        else:
+            good = np.isfinite(values)
         if name == "slopes":
             good &= values > 0
         if not good.all():

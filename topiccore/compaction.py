@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,28 +27,43 @@ _MAX_COUNT = (1 << 14) - 1
 _CHUNK = 4096
 
 
-def compact(artifact: Artifact, *, prune: float = PRUNE, max_bytes: int = MAX_BYTES) -> Artifact:
+def compact(
+    artifact: Artifact,
+    *,
+    prune: float = PRUNE,
+    max_bytes: int = MAX_BYTES,
+    seen: NDArray[np.integer[Any]] | None = None,
+) -> Artifact:
     """The same model with rows of encoding ``sparse8``, in memory; ``save`` writes it.
 
     Args:
         artifact: one of encoding ``float32``.
         prune: weights nearer to 0 than this are left out, in logits.
         max_bytes: where the arrays would be larger, ``prune`` is raised until they fit.
+        seen: how often each feature (in the order of ``index.keys``) stands in texts like those to
+            come, [features].  Weights of a feature that was seen n times are left out below
+            ``prune / sqrt(1 + n)``: an error in a frequent word's row is made often.
 
     ``training["compact"]`` of the result tells what was done.  Features with no weight left are
-    dropped.  Raises ``ArtifactError`` when the rows are not float32 and finite or cannot fit.
+    dropped, unless there are n-grams.  Raises ``ArtifactError`` when the rows are not float32 and
+    finite or cannot fit.
     """
     rows = artifact.rows
     if artifact.encoding != "float32" or not np.isfinite(rows).all():
         raise ArtifactError("only an artifact of finite float32 rows can be made compact")
-    prune = _fitting(artifact, prune, max_bytes)
     is_scaled, feature = _rows_of(artifact.index)
+    share = np.ones(len(rows), np.float32)
+    if seen is not None:
+        share = (1 / np.sqrt(1 + np.asarray(seen, dtype=np.float64)))[feature].astype(np.float32)
+    prune = _fitting(artifact, prune, share, max_bytes)
     cells, sizes = [], np.zeros(len(rows), dtype=np.int64)
     for chunk in _chunks(len(rows)):
-        encoded, sizes[chunk] = _encode(np.asarray(rows[chunk]), is_scaled[chunk], prune)
+        least = (prune * share[chunk])[:, None]
+        encoded, sizes[chunk] = _encode(np.asarray(rows[chunk]), is_scaled[chunk], least)
         cells.append(encoded)
     per_feature = np.bincount(feature, weights=sizes, minlength=len(artifact.index.keys))
-    kept = per_feature > 0
+    # A word that is dropped would have n-grams in place of its row.
+    kept = (per_feature > 0) | (artifact.ngrams != (0, 0))
     ends = np.cumsum(per_feature[kept].astype(np.int64))
     all_cells = np.concatenate(cells) if cells else np.zeros(0, np.uint16)
     if len(all_cells) >= 1 << 32:
@@ -94,37 +110,39 @@ def _rows_of(index: Index) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     return (flags[feature] == SCALED) | second, feature
 
 
-def _fitting(artifact: Artifact, prune: float, max_bytes: int) -> float:
+def _fitting(artifact: Artifact, prune: float, share: NDArray[np.float32], max_bytes: int) -> float:
     """The least threshold, at least ``prune``, whose arrays fit ``max_bytes``."""
-    room = max_bytes - 4 * (GROUPS + 2) - 6 * len(artifact.index.keys) - 16 * len(artifact.bias)
+    room = max_bytes - 4 * (GROUPS + 2) - 6 * len(artifact.index.keys) - 32 * len(artifact.bias)
     if room <= 0:
         raise ArtifactError(f"{len(artifact.index.keys)} features do not fit {max_bytes} bytes")
-    if _bytes_at(artifact.rows, prune) <= room:
+    if _bytes_at(artifact.rows, prune * share) <= room:
         return prune
-    low, high = prune, float(np.abs(artifact.rows).max()) * 1.01
+    low, high = prune, float(np.abs(artifact.rows).max()) * 1.01 / float(share.min())
     while high - low > 0.01 * high:
         middle = (low + high) / 2
-        low, high = (low, middle) if _bytes_at(artifact.rows, middle) <= room else (middle, high)
+        fits = _bytes_at(artifact.rows, middle * share) <= room
+        low, high = (low, middle) if fits else (middle, high)
     return high
 
 
-def _bytes_at(rows: NDArray[np.float32], prune: float) -> int:
+def _bytes_at(rows: NDArray[np.float32], least: NDArray[np.float32]) -> int:
     """At most so many bytes of cells: steps over many labels are counted as often as possible."""
     labels = rows.shape[1]
     total = 0
     for chunk in _chunks(len(rows)):
-        kept = np.count_nonzero(np.abs(rows[chunk]) >= max(prune, 1e-38), axis=1)
+        bound = np.maximum(least[chunk], 1e-38)[:, None]
+        kept = np.count_nonzero(np.abs(rows[chunk]) >= bound, axis=1)
         cells = np.minimum(kept + (labels - 1) // _GAP, (labels + 1) // 2) + 2
         total += int(cells[kept > 0].sum())
     return 2 * total
 
 
 def _encode(
-    rows: NDArray[np.float32], is_scaled: NDArray[np.bool_], prune: float
+    rows: NDArray[np.float32], is_scaled: NDArray[np.bool_], least: NDArray[np.float32]
 ) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
     """The records of rows, one after the other, and how many cells each has (0: no record)."""
     labels = rows.shape[1]
-    kept = np.where(np.abs(rows) >= prune, rows, np.float32(0))
+    kept = np.where(np.abs(rows) >= least, rows, np.float32(0))
     steps, step_bits = _steps(np.abs(kept).max(axis=1, initial=0))
     values = np.rint(kept / steps[:, None]).astype(np.int8)
     row, label = np.nonzero(values)

@@ -17,13 +17,26 @@ from topiccore._scoring import Answer, Kernel, features, tokenize
 from topiccore.arrow import ArrowAnswers, score_columns
 from topiccore.artifact import Artifact
 from topiccore.errors import ArtifactError
-from topiccore.reference import CONTEXT, context, find_rows, in_context_of, scale, sigmoid
+from topiccore.reference import (
+    CONTEXT,
+    beside_best,
+    context,
+    find_rows,
+    in_context_of,
+    ngram_features,
+    scale,
+    sigmoid,
+)
 from topiccore.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureShare:
-    """One feature's part in a logit; ``text`` is a token or two neighbours with a blank."""
+    """One feature's part in a logit.
+
+    ``text`` is a token, two neighbours with a blank, or ``word (ngram)``: a character n-gram of a
+    word without a row, where ``<`` and ``>`` are its ends.
+    """
 
     text: str
     share: float
@@ -34,7 +47,8 @@ class Explanation:
     """Why a label has its score.
 
     ``logit`` is ``bias`` plus the shares of all features; ``context_logit`` is ``logit`` plus the
-    shares of the query's other labels, and what ``threshold`` is compared with.
+    shares of the query's other labels, and what ``threshold`` is compared with.  ``threshold`` is
+    the one that holds for this query: a label of another topic than the query's best has another.
     """
 
     code: str
@@ -68,11 +82,13 @@ class TopicModel:
             artifact.encoding,
             artifact.bias,
             artifact.thresholds,
+            artifact.array("beside"),
             artifact.slopes,
             artifact.intercepts,
             artifact.context,
             artifact.taxonomy.parents,
             [(label.code, label.name) for label in artifact.taxonomy],
+            artifact.ngrams,
         )
         self._codes = tuple(label.code for label in artifact.taxonomy)
 
@@ -112,7 +128,8 @@ class TopicModel:
             max_labels: return only so many of the best, 0 or more.
 
         The answer's ``truncated`` is true when the query has more than ``MAX_TOKENS`` tokens, of
-        which only the first were scored.  Raises ``QueryTypeError``, ``QueryTooLongError`` (above
+        which only the first were scored; ``tokens`` is how many were, ``unknown`` how many of them
+        the model has no row for.  Raises ``QueryTypeError``, ``QueryTooLongError`` (above
         ``MAX_QUERY_BYTES``), and ``ValueError`` for an argument out of range.
         """
         if min_score is None and max_labels is None:
@@ -168,11 +185,20 @@ class TopicModel:
         answer = self.score(query)
         tokens, _ = tokenize(query)
         texts = tokens + [f"{a} {b}" for a, b in pairwise(tokens)]
-        found = [find_rows(self._artifact, int(bucket)) for bucket in features([query])[1]]
+        buckets = features([query])[1].tolist()
+        parts = ngram_features(self._artifact, query)
+        texts += [f"{word} ({ngram})" for word, ngram, _ in parts]
+        buckets += [bucket for _, _, bucket in parts]
+        found = [find_rows(self._artifact, bucket) for bucket in buckets]
         value = float(scale(len(tokens)))
         logits = self._kernel.logits([query])[0]
         others = context(logits, self.taxonomy)
         in_context = in_context_of(logits, others, self._artifact.context)
+        thresholds = np.where(
+            beside_best(logits, self.taxonomy),
+            self._artifact.array("beside"),
+            self._artifact.thresholds,
+        )
         emitted = {label.code: label.score for label in answer}
         unknown = tuple(
             token
@@ -197,7 +223,7 @@ class TopicModel:
                     score=emitted.get(code, self._calibrated(place, float(in_context[place]))),
                     logit=float(logits[place]),
                     context_logit=float(in_context[place]),
-                    threshold=float(self._artifact.thresholds[place]),
+                    threshold=float(thresholds[place]),
                     bias=float(self._artifact.bias[place]),
                     shares=tuple(shares),
                     context=tuple(
@@ -228,13 +254,22 @@ class TopicModel:
         )
 
 
-def load(path: Path | str, *, verify: bool = True) -> TopicModel:
-    """The model of an artifact directory; ``verify=False`` skips only its checksums.
+PRETRAINED = Path(__file__).resolve().parent / "pretrained"
+"""The artifact that comes with the package, in builds that have one."""
 
-    Raises ``ArtifactError`` when the artifact is missing, truncated, edited, foreign or of another
-    format, naming the file and what is wrong.
+
+def default_model() -> Path:
+    """What commands use when no artifact is named: the package's, or that of ``make demo``."""
+    return PRETRAINED if PRETRAINED.exists() else Path("runs/demo/artifact")
+
+
+def load(path: Path | str | None = None, *, verify: bool = True) -> TopicModel:
+    """The model of an artifact directory; without a path, the one that comes with the package.
+
+    ``verify=False`` skips only the checksums.  Raises ``ArtifactError`` when the artifact is
+    missing, truncated, edited, foreign or of another format, naming the file and what is wrong.
     """
-    return TopicModel(artifact_module.load(path, verify=verify))
+    return TopicModel(artifact_module.load(PRETRAINED if path is None else path, verify=verify))
 
 
 def _load_same(path: str, identity: str) -> TopicModel:

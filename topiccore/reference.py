@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 SCHEME = "fold14-fnv1a-fmix64-2"
 MAX_TOKENS = 256
 MAX_QUERY_BYTES = 1 << 20
+NGRAM_BYTES = 512
 
 _MASK = (1 << 64) - 1
 _SOLO_RANGES = (
@@ -197,19 +200,63 @@ def scale(tokens: int) -> np.float32:
     return np.float32(1.0 / math.sqrt(max(tokens, 1)))
 
 
+def word_ngrams(word: str, shortest: int, longest: int) -> Iterator[str]:
+    """The character n-grams of ``<word>``, the shortest first (Bojanowski et al. 2017)."""
+    marked = f"<{word}>"
+    for length in range(shortest, longest + 1):
+        for start in range(len(marked) - length + 1):
+            yield marked[start : start + length]
+
+
+def ngram_bucket(ngram: str) -> int:
+    """The bucket of a character n-gram; a byte that no word has keeps it apart from words."""
+    return hash_bytes(b"\xff" + ngram.encode()) >> 32
+
+
+def words_with_ngrams(tokens: Sequence[str], is_known: Callable[[int], bool]) -> list[str]:
+    """The tokens whose n-grams count: those whose bucket is not known, near the query's beginning.
+
+    Only words that end within the first ``NGRAM_BYTES`` folded bytes of the query have n-grams.
+    """
+    ends = accumulate(len(word.encode()) for word in tokens[:MAX_TOKENS])
+    early = [word for word, end in zip(tokens, ends, strict=False) if end <= NGRAM_BYTES]
+    return [word for word in early if not is_known(hash_bytes(word.encode()) >> 32)]
+
+
+def ngram_features(artifact: Artifact, query: str | bytes) -> list[tuple[str, str, int]]:
+    """What stands in for words without a row: (word, n-gram, bucket) of each of their n-grams."""
+    if artifact.ngrams == (0, 0):
+        return []
+    words = words_with_ngrams(
+        tokenize(query), lambda bucket: find_feature(artifact.index, bucket) is not None
+    )
+    return [
+        (word, x, ngram_bucket(x)) for word in words for x in word_ngrams(word, *artifact.ngrams)
+    ]
+
+
 def logits(artifact: Artifact, query: str | bytes) -> NDArray[np.float32]:
     """float32 [labels]: bias + sum of plain rows + scale * sum of scaled rows.
 
-    Both sums are made in float64, in the order of the query's features.
+    Both sums are made in float64, in the order of the query's features, n-grams last.
     """
     sums = np.zeros((2, len(artifact.bias)))
-    for _, bucket in features(query):
+    buckets = [bucket for _, bucket in features(query)]
+    buckets += [bucket for _, _, bucket in ngram_features(artifact, query)]
+    for bucket in buckets:
         for kind, row in enumerate(find_rows(artifact, bucket)):
             if row is not None:
                 sums[kind] += row
     tokens = min(len(tokenize(query)), MAX_TOKENS)
     total = (artifact.bias + sums[0]) + float(scale(tokens)) * sums[1]
     return np.asarray(total, dtype=np.float32)
+
+
+def unknown_tokens(artifact: Artifact, query: str | bytes) -> int:
+    """How many of the scored tokens of a query the artifact has no row for."""
+    tokens = min(len(tokenize(query)), MAX_TOKENS)
+    buckets = [bucket for _, bucket in features(query)][:tokens]
+    return sum(find_feature(artifact.index, bucket) is None for bucket in buckets)
 
 
 CONTEXT = ("family", "sibling", "rival")
@@ -255,6 +302,17 @@ def in_context_of(
     return sums
 
 
+def beside_best(values: NDArray[np.float32], taxonomy: Taxonomy) -> NDArray[np.bool_]:
+    """bool [labels]: whether another topic than the label's has the best logit, float32 [labels].
+
+    A topic's best logit is its own or a subtopic's; topics that tie are best together.
+    """
+    topic_of = np.where(taxonomy.parents < 0, np.arange(len(taxonomy)), taxonomy.parents)
+    bests = np.full(len(taxonomy), -np.inf, np.float32)
+    np.maximum.at(bests, topic_of, values)
+    return np.asarray(bests[topic_of] < bests.max())
+
+
 def sigmoid(value: float) -> float:
     """1 / (1 + exp(-value)), which is 0 where ``exp`` has no finite value."""
     try:
@@ -268,11 +326,14 @@ def score(
 ) -> list[tuple[str, float]]:
     """The emitted labels as (code, score), best first.
 
-    A label is emitted when its logit in context reaches its threshold (with ``min_score``: when
-    its score reaches that); a subtopic brings its topic, whose score is at least the subtopic's.
+    A label is emitted when its logit in context reaches its threshold, ``beside`` where another
+    topic than its own is the query's best (with ``min_score``: when its score reaches that); a
+    subtopic brings its topic, whose score is at least the subtopic's.
     """
     alone = logits(artifact, query)
     values = in_context_of(alone, context(alone, artifact.taxonomy), artifact.context)
+    others = beside_best(alone, artifact.taxonomy)
+    thresholds = np.where(others, artifact.array("beside"), artifact.thresholds)
     scores = [
         sigmoid(float(slope) * float(logit) + float(intercept))
         for logit, slope, intercept in zip(
@@ -282,9 +343,7 @@ def score(
     emitted: dict[int, float] = {}
     for label, parent in enumerate(artifact.taxonomy.parents.tolist()):
         reached = (
-            values[label] >= artifact.thresholds[label]
-            if min_score is None
-            else scores[label] >= min_score
+            values[label] >= thresholds[label] if min_score is None else scores[label] >= min_score
         )
         if reached:
             emitted[label] = max(scores[label], emitted.get(label, 0.0))

@@ -11,9 +11,7 @@ from pathlib import Path
 from topiccore._scoring import MAX_QUERY_BYTES, Answer
 from topiccore.cli import Command
 from topiccore.errors import TopiccoreError
-from topiccore.model import TopicModel, load
-
-DEFAULT_MODEL = "runs/demo/artifact"
+from topiccore.model import TopicModel, default_model, load
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=Path,
-        default=Path(DEFAULT_MODEL),
-        help=f"artifact directory (default: {DEFAULT_MODEL})",
+        default=default_model(),
+        help="artifact directory (default: %(default)s)",
     )
     parser.add_argument(
         "--min-score",

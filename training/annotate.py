@@ -6,6 +6,7 @@ with a larger pool, goes on from there.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from training.evaluate import coverage_at_precision, topic_scores, views
 from training.glove import GLOVE
 from training.labels import LabelledQueries
 from training.pool import BRANDS, pool_sources
+from training.report.curves import CURVES, add_curves, curves
 from training.teacher import MEMBERS, Teacher
 from training.teacher_config import TeacherConfig
 
@@ -62,6 +64,11 @@ def annotate(
     for name, queries in measured.items():
         scores = sp.vstack(list(teacher.score_texts(queries.texts, f"{name} queries"))).toarray()
         figures[name] = quality_figures(scores, queries, data.taxonomy)
+        if name == "test":
+            # For the reports: what the student is held against.
+            add_curves(
+                CURVES, data.sums["test"], {"teacher": curves(scores, queries, data.taxonomy)}
+            )
         _tell(name, figures[name], report)
     sources = pool_sources(
         cache,
@@ -102,13 +109,19 @@ def fit_teacher(
     cache: Path,
     report: Report,
 ) -> Teacher:
-    """The fitted teacher; its key names settings, labels and encoders."""
-    sums = [data.sums[name] for name in ("taxonomy", "train", "validation")]
+    """The fitted teacher; its key names settings, what it learns from and encoders."""
     packages = [package.sha256 for package in (*MPNET_PARTS, MINILM)]
-    key = settings.key(sums, packages)
+    key = settings.key(data.sums["taxonomy"], _labels_sum(data.train), packages)
     teacher = Teacher(settings, data.taxonomy, data.train, key, cache, report)
     teacher.fit()
     return teacher
+
+
+def _labels_sum(queries: LabelledQueries) -> str:
+    # Not of the label files: the validation queries may be labelled anew, nothing learns from them.
+    digest = hashlib.sha256("\n".join(queries.texts).encode())
+    digest.update(np.packbits(queries.gold).tobytes())
+    return digest.hexdigest()
 
 
 def out_of_fold_figures(teacher: Teacher, report: Report) -> dict[str, Figures]:

@@ -14,7 +14,9 @@ from training.config import DEFAULT, read_config
 from training.errors import TrainingError
 
 DEFAULT_FOLDER = Path("runs/demo")
-STAGE_NAMES = ("collections", "vectors", "student", "thresholds", "export", "evaluate")
+STAGE_NAMES = (
+    *("collections", "vectors", "student", "thresholds", "export", "report", "evaluate"),
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

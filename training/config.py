@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from glob import glob
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -16,15 +17,21 @@ DEFAULT = HERE / "default.toml"
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Files, relative to the configuration file.
+    """Files, relative to the configuration file; all but ``taxonomy`` may be patterns (``*.csv``).
 
-    ``validation`` holds queries of ``train`` that the student does not learn from.
+    ``validation`` holds queries that the student does not learn from, whether or not ``train`` has
+    them; where it is empty, a share ``held_out`` of the training queries is set aside.  What
+    ``filled_in`` has of a text counts in place of what ``train`` has.  ``filled_in``, ``test`` and
+    ``unlabelled`` may be empty.
     """
 
     taxonomy: str
     train: str
+    filled_in: str
     validation: str
     test: str
+    unlabelled: str
+    held_out: float
 
 
 @dataclass(frozen=True)
@@ -53,10 +60,13 @@ class WordsConfig:
 class AnnotationsConfig:
     """The teacher's annotations: a file, empty for none, and the weight of each source in it.
 
-    ``labelled`` is the teacher's share in the targets of labelled queries, in [0, 1].
+    ``labelled`` is the teacher's share in the targets of labelled queries, in [0, 1].  ``texts``
+    may name Parquet files of annotated texts (``training.stored_examples``); a pattern is allowed.
     """
 
     file: str
+    texts: str
+    texts_weight: float
     labelled: float
     logged: float
     questions: float
@@ -81,11 +91,19 @@ class StudentConfig:
 
 @dataclass(frozen=True)
 class ThresholdsConfig:
-    """How thresholds are chosen on out-of-fold scores of the training queries."""
+    """How thresholds are chosen on queries that nothing was learned from."""
 
     precision: float
     confidence: float
+    further: float
     min_support: int
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What a report has besides the figures of the model."""
+
+    learning_curve: bool
 
 
 @dataclass(frozen=True)
@@ -99,15 +117,41 @@ class Config:
     annotations: AnnotationsConfig
     student: StudentConfig
     thresholds: ThresholdsConfig
+    report: ReportConfig
     folder: Path = field(default=HERE, metadata={"setting": False})
 
     def path(self, name: str) -> Path:
         """The file of a ``[data]`` setting."""
         return self.folder / str(getattr(self.data, name))
 
+    def files(self, name: str) -> list[Path]:
+        """The files of a ``[data]`` setting, sorted; none where it is empty.
+
+        Raises ``ConfigError`` when a pattern has no file.
+        """
+        pattern = str(getattr(self.data, name))
+        if not pattern:
+            return []
+        if not any(sign in pattern for sign in "*?["):
+            return [self.path(name)]
+        found = sorted(Path(file) for file in glob(str(self.path(name)), recursive=True))
+        if not found:
+            raise ConfigError(f"data.{name}: no file is called {self.path(name)}")
+        return found
+
     def annotation_file(self) -> Path | None:
         """The annotation file, ``None`` when there is none."""
         return self.folder / self.annotations.file if self.annotations.file else None
+
+    def annotated_texts(self) -> list[Path]:
+        """The Parquet files of annotated texts; raises ``ConfigError`` when a pattern has none."""
+        pattern = self.annotations.texts
+        if not pattern:
+            return []
+        found = sorted(Path(file) for file in glob(str(self.folder / pattern), recursive=True))
+        if not found:
+            raise ConfigError(f"annotations.texts: no file is called {self.folder / pattern}")
+        return found
 
     def section(self, name: str) -> dict[str, Any]:
         """A section's settings as a dictionary."""
@@ -116,6 +160,7 @@ class Config:
 
 # Lower bounds (inclusive) and upper bounds (inclusive), by "section.setting".
 RANGES: dict[str, tuple[float, float]] = {
+    "data.held_out": (0.01, 0.9),
     "seed": (0, 2**32 - 1),
     "vectors.dimensions": (1, 1000),
     "vectors.window": (1, 100),
@@ -123,10 +168,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "vectors.negative": (1, 100),
     "vectors.min_count": (1, 10**6),
     "words.glove_words": (0, 400_000),
-    "words.ngram_shortest": (1, 20),
-    "words.ngram_longest": (1, 20),
+    "words.ngram_shortest": (1, 16),
+    "words.ngram_longest": (1, 16),
     "words.ngram_min_count": (1, 10**6),
     "words.vector_length": (1e-3, 1e3),
+    "annotations.texts_weight": (0, 100),
     "annotations.labelled": (0, 1),
     "annotations.logged": (0, 100),
     "annotations.questions": (0, 100),
@@ -143,6 +189,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "student.smoothing": (0, 0.49),
     "thresholds.precision": (0.01, 0.9999),
     "thresholds.confidence": (0.5, 0.9999),
+    "thresholds.further": (0.01, 1),
     "thresholds.min_support": (1, 10**6),
 }
 

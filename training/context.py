@@ -45,6 +45,19 @@ def context(logits: NDArray[np.floating[Any]], taxonomy: Taxonomy) -> NDArray[np
     return found
 
 
+def beside_best(logits: NDArray[np.floating[Any]], taxonomy: Taxonomy) -> NDArray[np.bool_]:
+    """bool [queries, labels]: whether another topic than the label's is the query's best.
+
+    The best topic is the one with the best logit, its own or a subtopic's; topics that tie are best
+    together.
+    """
+    starts = np.flatnonzero(taxonomy.parents < 0)
+    # Subtopics stand directly behind their topic.
+    bests = np.maximum.reduceat(logits, starts, axis=1)
+    sizes = np.diff(np.append(starts, len(taxonomy)))
+    return np.asarray(np.repeat(bests < bests.max(axis=1, keepdims=True), sizes, axis=1))
+
+
 def best_of_others(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """For each column of [rows, columns >= 2] the greatest of the other columns in its row."""
     first = values.argmax(axis=1)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from topiccore.taxonomy import Taxonomy
 from training.collections import (
     PYSERINI,
@@ -15,17 +17,26 @@ from training.collections import (
 )
 from training.config import Config
 from training.errors import DataError
-from training.labels import LabelledQueries, read_labels, refuse_leakage
+from training.labels import HEADER, LabelledQueries, gold_sets, read_labels, refuse_leakage
+from training.own_data import (
+    read_own_labels,
+    read_texts,
+    refuse_labels_without_examples,
+    set_aside,
+)
 from training.packages import file_sha256
+from training.tables import has_header
 from training.taxonomy import read_taxonomy
+
+_LABELS_AND_TEXTS = ("train", "filled_in", "validation", "test", "unlabelled")
 
 
 @dataclass(frozen=True)
 class Dataset:
     """What the stages learn from and are measured on.
 
-    ``pool`` holds the texts that are in no labelled set, ``queries`` the texts of the collections
-    by id; ``sums`` the SHA-256 of each source.
+    ``pool`` holds the texts that are in no labelled set, ``queries`` the texts of the built-in
+    collections by id (empty for other data); ``sums`` the SHA-256 of each source.
     """
 
     taxonomy: Taxonomy
@@ -42,34 +53,60 @@ def data_sums(config: Config) -> dict[str, str]:
 
     Raises ``DataError`` naming a file that cannot be read.
     """
-    sums = {f"{PYSERINI.name}-{PYSERINI.version}": QUERIES_SHA256}
-    for name in config.section("data"):
-        try:
-            sums[name] = file_sha256(config.path(name))
-        except OSError as error:
-            raise DataError(f"{config.path(name)}: {error.strerror}") from error
+    sums = {}
+    if _is_built_in(config):
+        sums[f"{PYSERINI.name}-{PYSERINI.version}"] = QUERIES_SHA256
+    files = {"taxonomy": [config.path("taxonomy")]}
+    files |= {name: config.files(name) for name in _LABELS_AND_TEXTS}
     if annotated := config.annotation_file():
-        try:
-            sums["annotations"] = file_sha256(annotated)
-        except OSError as error:
-            raise DataError(f"{annotated}: {error.strerror}") from error
+        files["annotations"] = [annotated]
+    files["annotated texts"] = config.annotated_texts()
+    for name, paths in files.items():
+        for number, path in enumerate(paths):
+            try:
+                sums[f"{name} {number + 1}" if number else name] = file_sha256(path)
+            except OSError as error:
+                raise DataError(f"{path}: {error.strerror}") from error
     return sums
 
 
 def load_dataset(config: Config, cache: Path, report: Callable[[str], None]) -> Dataset:
-    """Reads and checks all of it; fetches the collections when they are not in ``cache``.
+    """Reads and checks all of it; fetches the collections when labels name their queries.
 
     Raises ``DataError`` and ``CollectionError`` that name the file, and the line where one is bad.
     """
     taxonomy = read_taxonomy(config.path("taxonomy"))
-    queries = load_queries(cache, report)
-    validation = read_labels(config.path("validation"), queries, taxonomy)
-    train = read_labels(config.path("train"), queries, taxonomy).without(validation)
-    test = read_labels(config.path("test"), queries, taxonomy)
+    queries = load_queries(cache, report) if _is_built_in(config) else {}
+
+    def read(name: str) -> LabelledQueries:
+        files = config.files(name)
+        if not files:
+            return LabelledQueries([], [], np.zeros(0, np.int64), gold_sets([], taxonomy))
+        if queries:
+            return read_labels(files[0], queries, taxonomy)
+        return read_own_labels(files, taxonomy, report)
+
+    train, validation, test = read("train"), read("validation"), read("test")
+    if filled_in := config.files("filled_in"):
+        train = train.overridden(read_own_labels(filled_in, taxonomy, report))
+    if not config.data.validation:
+        train, validation = set_aside(train, config.data.held_out, config.seed)
+        report(f"{len(validation)} of the training queries are set aside for validation")
+    train = train.without(validation)
     try:
         refuse_leakage(train, test)
         refuse_leakage(validation, test)
     except DataError as error:
         raise DataError(f"{config.path('test')}: {error}") from error
-    pool = unlabelled_pool(queries, [*train.texts, *validation.texts, *test.texts])
+    known = [*train.texts, *validation.texts, *test.texts]
+    if queries:
+        pool = unlabelled_pool(queries, known)
+    else:
+        refuse_labels_without_examples(train, taxonomy, str(config.path("train")))
+        taken = set(known)
+        pool = [text for text in read_texts(config.files("unlabelled")) if text not in taken]
     return Dataset(taxonomy, train, validation, test, pool, queries, data_sums(config))
+
+
+def _is_built_in(config: Config) -> bool:
+    return has_header(config.files("train")[0], HEADER)

@@ -16,6 +16,7 @@ from training.dataset import Dataset
 from training.errors import DataError
 from training.features import QueryFeatures
 from training.pool import pool_sources
+from training.stored_examples import StoredExamples
 from training.student import Chunk
 
 CHUNK = 8192
@@ -33,10 +34,18 @@ class Examples:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def text_batches(self) -> Iterator[list[str]]:
+        """All texts, some at a time."""
+        yield self.texts
+
+    def totals(self) -> tuple[float, NDArray[np.float64]]:
+        """The sum of the weights, and of each label's weighted targets, [labels]."""
+        return float(self.weights.sum()), np.asarray(self.targets.T @ self.weights.astype(float))
+
     def prior(self) -> NDArray[np.float64]:
         """The weighted mean target of each label, [labels]."""
-        total = self.targets.T @ self.weights.astype(float)
-        return np.asarray(total / self.weights.sum())
+        weight, targets = self.totals()
+        return targets / weight
 
     def chunks(self, features: QueryFeatures, seed: int) -> Callable[[int], Iterator[Chunk]]:
         """A maker of passes over the examples, each in an order of its own."""
@@ -56,6 +65,58 @@ class Examples:
         for start in range(0, len(self), CHUNK):
             sparse, _ = features.transform(self.texts[start : start + CHUNK])
             counts += np.bincount(sparse.indices, minlength=len(counts))
+        return counts
+
+
+@dataclass(frozen=True)
+class StreamedExamples:
+    """Examples in memory, and more of them in files; what ``Examples`` does, in bounded memory."""
+
+    memory: Examples
+    stored: StoredExamples
+
+    def __len__(self) -> int:
+        return len(self.memory) + len(self.stored)
+
+    def text_batches(self) -> Iterator[list[str]]:
+        """All texts, some at a time."""
+        yield from self.memory.text_batches()
+        yield from self.stored.text_batches()
+
+    def prior(self) -> NDArray[np.float64]:
+        """The weighted mean target of each label, [labels]."""
+        weight, targets = self.memory.totals()
+        more = self.stored.totals
+        return np.asarray((targets + more.targets) / (weight + more.weight))
+
+    def chunks(self, features: QueryFeatures, seed: int) -> Callable[[int], Iterator[Chunk]]:
+        """A maker of passes over the examples, each in an order of its own.
+
+        Chunks of the examples in memory come between those of the files, evenly spread.
+        """
+        in_memory = self.memory.chunks(features, seed)
+
+        def epoch(number: int) -> Iterator[Chunk]:
+            ours = in_memory(number)
+            every = len(self.stored) / max(len(self.memory), 1)
+            due = 0.0
+            for batch in self.stored.batches([seed, number], CHUNK):
+                while due <= 0 and (chunk := next(ours, None)) is not None:
+                    yield chunk
+                    due += every * chunk.sparse.shape[0]
+                due -= len(batch.texts)
+                yield Chunk(*features.transform(batch.texts), batch.targets, batch.weights)
+            yield from ours
+
+        return epoch
+
+    def occurrences(self, features: QueryFeatures) -> NDArray[np.int64]:
+        """In how many examples each sparse feature stands, int64 [sparse features]."""
+        counts = self.memory.occurrences(features)
+        for texts in self.stored.text_batches():
+            for start in range(0, len(texts), CHUNK):
+                sparse, _ = features.transform(texts[start : start + CHUNK])
+                counts += np.bincount(sparse.indices, minlength=len(counts))
         return counts
 
 
@@ -82,9 +143,11 @@ def annotated_examples(
     weights = {
         name: weight
         for name, weight in vars(config).items()
-        if name not in ("file", "labelled") and weight > 0
+        if name not in ("file", "texts", "texts_weight", "labelled") and weight > 0
     }
-    known = [*data.train.texts, *data.validation.texts]
+    # Filled-in rows are not of the collections: the annotated texts are chosen without them.
+    own = zip(data.train.texts, data.train.ids, strict=True)
+    known = [*(text for text, identity in own if identity in data.queries), *data.validation.texts]
     most = dict.fromkeys(weights, 10**9)
     sources = pool_sources(cache, data.queries, known, data.test.texts, most, report)
     texts: dict[str, Mapping[str, str]] = {source.name: source.texts for source in sources}
@@ -93,14 +156,30 @@ def annotated_examples(
     found = read_annotations(file, texts, [label.code for label in data.taxonomy]).sources
     labelled = labelled_examples(data)
     if config.labelled:
-        taught = _rows_of(found.pop("labelled"), data.train.ids, file)
-        mixed = (1 - config.labelled) * labelled.targets + config.labelled * taught
-        labelled = Examples(labelled.texts, mixed.astype(np.float32), labelled.weights)
-    others = [
-        Examples(part.texts, part.scores, np.full(len(part.texts), weights[name], np.float32))
-        for name, part in found.items()
-    ]
+        labelled = _mixed(labelled, data, found.pop("labelled"), config.labelled, file)
+    taken = set(data.train.texts)
+    others = []
+    for name, part in found.items():
+        free = [row for row, text in enumerate(part.texts) if text not in taken]
+        weight = np.full(len(free), weights[name], np.float32)
+        others.append(Examples([part.texts[row] for row in free], part.scores[free], weight))
     return joined([labelled, *others])
+
+
+def _mixed(
+    labelled: Examples, data: Dataset, taught: Annotations, share: float, file: Path
+) -> Examples:
+    # Gold sets and, to a share, the teacher's scores; filled-in rows have none of these.
+    rows = [row for row, identity in enumerate(data.train.ids) if identity in data.queries]
+    scores = _rows_of(taught, [data.train.ids[row] for row in rows], file)
+    own = sp.csr_matrix(
+        (np.ones(len(rows), np.float32), (rows, np.arange(len(rows)))),
+        shape=(len(labelled), len(rows)),
+    )
+    weight = np.ones(len(labelled), np.float32)
+    weight[rows] = 1 - share
+    mixed = sp.diags(weight) @ labelled.targets + share * (own @ scores)
+    return Examples(labelled.texts, sp.csr_matrix(mixed, dtype=np.float32), labelled.weights)
 
 
 def _rows_of(part: Annotations, ids: Sequence[str], file: Path) -> sp.csr_matrix:

@@ -3,18 +3,22 @@
 Sparse columns: one per kept word bucket, one per kept bigram bucket, one per character n-gram;
 dense columns: the word-vector dimensions.  Every word and bigram of a query counts
 1/sqrt(tokens of the query), and what is known of a word (its n-grams and vectors) counts with it.
+Of a word that is not in the table, its n-grams count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from topiccore import _scoring
+from topiccore.reference import words_with_ngrams
+from training.bounded_counts import BucketCounts
 from training.word_table import WordTable
 
 
@@ -41,34 +45,74 @@ class QueryFeatures:
         offsets, found, tokens = _scoring.features(texts)
         value = (1.0 / np.sqrt(np.maximum(tokens, 1))).astype(np.float32)
         known = counts_by_column(offsets, found, self.table.buckets, value)
+        ngrams = known @ self.table.ngrams + self._unknown_ngrams(texts, offsets, found, tokens)
         sparse = sp.hstack(
             [
                 counts_by_column(offsets, found, self.words, value),
                 counts_by_column(offsets, found, self.bigrams, value),
-                known @ self.table.ngrams,
+                ngrams,
             ],
             format="csr",
             dtype=np.float32,
         )
         return sparse, np.asarray(known @ self.table.vectors, dtype=np.float32)
 
+    @cached_property
+    def _known(self) -> NDArray[np.uint32]:
+        # The buckets that have a row once the student is exported.
+        return np.union1d(np.union1d(self.words, self.bigrams), self.table.buckets)
+
+    def _unknown_ngrams(
+        self,
+        texts: Sequence[str],
+        offsets: NDArray[np.int64],
+        found: NDArray[np.uint32],
+        tokens: NDArray[np.int32],
+    ) -> sp.csr_matrix:
+        # The n-grams of words without a row, which the kernel looks up one by one.
+        row = np.repeat(np.arange(len(texts)), np.diff(offsets))
+        is_word = np.arange(len(found)) - offsets[row] < tokens[row]
+        unknown = is_word & ~np.isin(found, self._known)
+        rows: list[int] = []
+        words: list[str] = []
+        for place in np.unique(row[unknown]).tolist():
+            split = _scoring.tokenize(texts[place])[0]
+            own = words_with_ngrams(split, self._is_known)
+            words += own
+            rows += [place] * len(own)
+        value = 1.0 / np.sqrt(np.maximum(tokens[rows], 1))
+        places = sp.csr_matrix(
+            (value.astype(np.float32), (rows, np.arange(len(words)))),
+            shape=(len(texts), len(words)),
+        )
+        return places @ self.table.ngram_rows(words)
+
+    def _is_known(self, bucket: int) -> bool:
+        place = int(np.searchsorted(self._known, bucket))
+        return place < len(self._known) and int(self._known[place]) == bucket
+
+
+MOST_WORDS, MOST_BIGRAMS = 300_000, 300_000
+"""Columns of each kind, at most: the most frequent ones."""
+
 
 def choose_buckets(
-    texts: Sequence[str], min_count_words: int, min_count_bigrams: int
+    batches: Iterable[Sequence[str]], min_count_words: int, min_count_bigrams: int
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """The (word, bigram) buckets worth a column, sorted: those seen often enough in the texts."""
-    offsets, found, tokens = _scoring.features(texts)
-    position = np.arange(len(found)) - np.repeat(offsets[:-1], np.diff(offsets))
-    is_word = position < np.repeat(tokens, np.diff(offsets))
-    words = _frequent(found[is_word], min_count_words)
-    bigrams = _frequent(found[~is_word], min_count_bigrams)
+    """The (word, bigram) buckets worth a column, sorted: those seen often enough in the texts.
+
+    ``batches`` are lists of texts: they need not be in memory together.
+    """
+    words, bigrams = BucketCounts(), BucketCounts()
+    for texts in batches:
+        offsets, found, tokens = _scoring.features(texts)
+        position = np.arange(len(found)) - np.repeat(offsets[:-1], np.diff(offsets))
+        is_word = position < np.repeat(tokens, np.diff(offsets))
+        words.add(found[is_word])
+        bigrams.add(found[~is_word])
+    kept = words.frequent(min_count_words, MOST_WORDS)
     # A bucket has one column; where hashes collide, the word stays.
-    return words, np.setdiff1d(bigrams, words)
-
-
-def _frequent(found: NDArray[np.uint32], least: int) -> NDArray[np.uint32]:
-    buckets, counts = np.unique(found, return_counts=True)
-    return buckets[counts >= least]
+    return kept, np.setdiff1d(bigrams.frequent(min_count_bigrams, MOST_BIGRAMS), kept)
 
 
 def counts_by_column(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +40,26 @@ class LabelledQueries:
     def without(self, others: LabelledQueries) -> LabelledQueries:
         """The queries whose text is not among those of ``others``."""
         taken = set(others.texts)
-        kept = [row for row, text in enumerate(self.texts) if text not in taken]
+        return self.take([row for row, text in enumerate(self.texts) if text not in taken])
+
+    def overridden(self, others: LabelledQueries) -> LabelledQueries:
+        """These queries without those whose text ``others`` has, and then ``others``."""
+        kept = self.without(others)
         return LabelledQueries(
-            [self.ids[row] for row in kept],
-            [self.texts[row] for row in kept],
-            self.counts[kept],
-            self.gold[kept],
+            kept.ids + others.ids,
+            kept.texts + others.texts,
+            np.concatenate([kept.counts, others.counts]),
+            np.concatenate([kept.gold, others.gold]),
+        )
+
+    def take(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> LabelledQueries:
+        """The queries at these positions."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        return LabelledQueries(
+            [self.ids[row] for row in chosen],
+            [self.texts[row] for row in chosen],
+            self.counts[chosen],
+            self.gold[chosen],
         )
 
 

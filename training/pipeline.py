@@ -60,6 +60,7 @@ def _key(run: Run, stage: Stage) -> str:
         _sources(),
         run.config.seed,
         data_sums(run.config),
+        run.config.data.held_out,
         [_settings(run, name) for name in stage.settings if name != "data"],
         [_key(run, other) for other in stages_before(stage)],
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,30 @@ def measure(model: TopicModel, queries: LabelledQueries) -> dict[str, Any]:
                 "coverage_at_90": round(cut.coverage, 4),
             }
     return figures
+
+
+def expected_shares(model: TopicModel, texts: Sequence[str]) -> dict[str, Any]:
+    """What a model emits on queries it has not learned from, to compare live traffic with.
+
+    Returns ``queries`` (how many), the shares ``coverage`` (of queries with a label) and
+    ``unknown_tokens`` (of tokens without a row), and ``labels``: by code, the share of queries.
+    """
+    counts = Counter[str]()
+    covered = tokens = unknown = 0
+    for answer in model.score_batch(texts):
+        counts.update([label.code for label in answer])
+        covered += bool(answer)
+        tokens += answer.tokens
+        unknown += answer.unknown
+    queries = len(texts)
+    return {
+        "queries": queries,
+        "coverage": round(covered / max(queries, 1), 5),
+        "unknown_tokens": round(unknown / max(tokens, 1), 5),
+        "labels": {
+            label.code: round(counts[label.code] / max(queries, 1), 5) for label in model.taxonomy
+        },
+    }
 
 
 def quality_table(figures: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,29 @@ import numpy as np
 import topiccore
 from topiccore.artifact import Artifact, Index, save
 from topiccore.compaction import compact
+from topiccore.model import PRETRAINED
+from training.bounded_counts import count_bounded
 from training.calibration import calibrate
 from training.config import Config
 from training.dataset import Dataset, load_dataset
-from training.examples import Examples, annotated_examples, labelled_examples
-from training.export import fold
-from training.features import QueryFeatures, choose_buckets
+from training.errors import ConfigError
+from training.examples import (
+    Examples,
+    StreamedExamples,
+    annotated_examples,
+    labelled_examples,
+)
+from training.export import fold, times_seen
+from training.features import MOST_WORDS, QueryFeatures, choose_buckets
 from training.glove import load_glove
-from training.quality import measure, quality_table
+from training.quality import expected_shares, measure, quality_table
+from training.report.curves import CURVES, read_curves
+from training.report.figures import figures
+from training.report.write import write_report
 from training.run_folder import RunFolder
+from training.stored_examples import StoredExamples
 from training.student import MultiLabelLogisticRegression
+from training.student_scores import learning_curve
 from training.thresholds import choose_thresholds
 from training.vectors import train_vectors
 from training.word_table import choose_vocabulary, count_words, make_word_table
@@ -58,10 +71,14 @@ class Run:
         settings, words = self.config.student, self.config.words
         vectors = self.folder.load_arrays("vectors")
         own = [str(word) for word in vectors["words"].tolist()]
-        glove, glove_rows = load_glove(self.cache, self.report)
+        vectors_of = [(own, vectors["rows"])]
+        glove: list[str] = []
+        if words.glove_words:
+            glove, glove_rows = load_glove(self.cache, self.report)
+            vectors_of.append((glove, glove_rows))
         counted = count_words(self.data.train.texts)
         vocabulary = choose_vocabulary(
-            [*counted, *count_words(self.examples.texts), *count_words(self.data.pool)],
+            [*counted, *self._example_words(), *count_words(self.data.pool)],
             glove[: words.glove_words],
         )
         table = make_word_table(
@@ -69,20 +86,45 @@ class Run:
             counted,
             (words.ngram_shortest, words.ngram_longest),
             words.ngram_min_count,
-            [(own, vectors["rows"]), (glove, glove_rows)],
+            vectors_of,
             words.vector_length,
         )
         kept = choose_buckets(
-            self.examples.texts, settings.min_count_words, settings.min_count_bigrams
+            self.examples.text_batches(), settings.min_count_words, settings.min_count_bigrams
         )
         return QueryFeatures(*kept, table)
 
+    def _example_words(self) -> list[str]:
+        counts = count_bounded(count_words(texts) for texts in self.examples.text_batches())
+        if len(counts) <= MOST_WORDS:
+            return list(counts)
+        return [word for word, _ in counts.most_common(MOST_WORDS)]
+
     @cached_property
-    def examples(self) -> Examples:
+    def examples(self) -> Examples | StreamedExamples:
         """What the student learns from."""
+        memory, paths = self._examples_in_memory(), self.config.annotated_texts()
+        if not paths:
+            return memory
+        held_out = frozenset([*self.data.validation.texts, *self.data.test.texts])
+        codes = tuple(label.code for label in self.data.taxonomy)
+        weight = self.config.annotations.texts_weight
+        stored = StoredExamples(tuple(paths), codes, weight, held_out, self.report)
+        self.report(
+            f"{len(stored)} annotated texts in {len(paths)} files; {stored.totals.held_out} more "
+            "are validation or test texts and left out"
+        )
+        return StreamedExamples(memory, stored)
+
+    def _examples_in_memory(self) -> Examples:
         file = self.config.annotation_file()
         if file is None:
             return labelled_examples(self.data)
+        if not self.data.queries:
+            raise ConfigError(
+                f"annotations.file is {file}: annotations are of the built-in collections; "
+                'for other data it is ""'
+            )
         return annotated_examples(self.data, file, self.config.annotations, self.cache, self.report)
 
     def estimator(self) -> MultiLabelLogisticRegression:
@@ -141,6 +183,9 @@ def student(run: Run) -> None:
             "entries": index.entries,
             "rows": rows,
             "bias": estimator.intercept_,
+            "seen": times_seen(
+                index, run.data.train.texts + run.data.pool, features.table.ngram_lengths
+            ),
         },
     )
 
@@ -148,7 +193,7 @@ def student(run: Run) -> None:
 def thresholds(run: Run) -> None:
     """Calibration and thresholds from the validation queries -> ``thresholds.npz``."""
     data = run.data
-    logits = topiccore.TopicModel(trained_artifact(run)).logits(data.validation.texts)
+    logits = topiccore.TopicModel(compact_artifact(run)).logits(data.validation.texts)
     calibration = calibrate(logits, data.validation.gold, data.taxonomy)
     support = data.train.gold.sum(axis=0)
     chosen = choose_thresholds(
@@ -162,16 +207,23 @@ def thresholds(run: Run) -> None:
     )
     emitted = int(np.isfinite(chosen.logits).sum())
     cuts = ", ".join(
-        f"{level} from a score of {cut:.2f}"
+        f"{kind} from a score of {cut:.2f}"
         if np.isfinite(cut)
-        else f"no {level}, as no cut is shown to keep the precision"
-        for level, cut in chosen.cuts.items()
+        else f"no {kind}, as no cut is shown to keep the precision"
+        for kind, cut in chosen.cuts.items()
     )
     run.report(f"thresholds: {cuts}; {emitted} of {len(chosen.logits)} labels can be emitted")
+    if not emitted:
+        run.report(
+            f"{len(data.validation)} validation queries are too few, or the student is too weak, "
+            f"to show a precision of {run.config.thresholds.precision:.0%}: label more, lower the "
+            "target, or score with --min-score"
+        )
     run.folder.save_arrays(
         "thresholds",
         {
             "thresholds": chosen.logits,
+            "beside": chosen.beside,
             "slopes": calibration.slopes,
             "intercepts": calibration.intercepts,
             "context": calibration.weights,
@@ -179,10 +231,11 @@ def thresholds(run: Run) -> None:
     )
 
 
-def trained_artifact(run: Run, chosen: dict[str, Any] | None = None, **described: Any) -> Artifact:
+def trained_artifact(run: Run, chosen: dict[str, Any] | None = None) -> Artifact:
     """The student of a run as an artifact of float32 rows, not yet made compact."""
     # Before thresholds are chosen, nothing is emitted and scores are uncalibrated.
     stored: dict[str, Any] = run.folder.load_arrays("student")
+    del stored["seen"]
     labels = len(run.data.taxonomy)
     chosen = chosen or {
         "thresholds": np.full(labels, np.inf, np.float32),
@@ -190,7 +243,19 @@ def trained_artifact(run: Run, chosen: dict[str, Any] | None = None, **described
         "intercepts": np.zeros(labels, np.float32),
     }
     index = Index(*(stored.pop(name) for name in ("groups", "keys", "entries")))
-    return Artifact(taxonomy=run.data.taxonomy, index=index, **stored, **chosen, **described)
+    words = run.config.words
+    return Artifact(
+        taxonomy=run.data.taxonomy,
+        index=index,
+        ngrams=(words.ngram_shortest, words.ngram_longest),
+        **stored,
+        **chosen,
+    )
+
+
+def compact_artifact(run: Run, chosen: dict[str, Any] | None = None) -> Artifact:
+    """``trained_artifact``, made compact as it ships."""
+    return compact(trained_artifact(run, chosen), seen=run.folder.load_arrays("student")["seen"])
 
 
 def export(run: Run) -> None:
@@ -201,16 +266,17 @@ def export(run: Run) -> None:
         for label, value in zip(run.data.taxonomy, chosen["thresholds"].tolist(), strict=True)
         if value == float("inf")
     ]
+    small = compact_artifact(run, chosen)
+    model = topiccore.TopicModel(small)
     training = {
         "seed": run.config.seed,
         "settings": {
             name: run.config.section(name)
             for name in ("vectors", "words", "annotations", "student", "thresholds")
         },
-        "quality": measure(
-            topiccore.TopicModel(compact(trained_artifact(run, chosen))), run.data.test
-        ),
+        "quality": measure(model, run.data.test) if len(run.data.test) else {},
         "labels_never_emitted": never,
+        "expected": expected_shares(model, run.data.validation.texts),
     }
     data = {
         "sha256": run.data.sums,
@@ -218,7 +284,7 @@ def export(run: Run) -> None:
         "validation_queries": len(run.data.validation),
         "examples": len(run.examples),
     }
-    described = compact(trained_artifact(run, chosen, training=training, data=data))
+    described = replace(small, training=training | dict(small.training), data=data)
     identity = save(described, run.folder.path / ARTIFACT, overwrite=True)
     run.report(f"artifact {identity[:12]} in {run.folder.path / ARTIFACT}")
 
@@ -226,9 +292,25 @@ def export(run: Run) -> None:
 def evaluate(run: Run) -> None:
     """Scores the test queries with the saved artifact -> ``evaluation.json`` and a table."""
     model = topiccore.load(run.folder.path / ARTIFACT)
+    if not len(run.data.test):
+        run.folder.save_json("evaluation", {"model": model.id})
+        run.report("there are no test queries to measure on: data.test names no file")
+        return
     figures = measure(model, run.data.test)
     run.folder.save_json("evaluation", {"model": model.id, **figures})
     run.show(quality_table(figures))
+
+
+def report(run: Run) -> None:
+    """The model report -> ``report.html``, ``report.json``."""
+    points = list(learning_curve(run)) if run.config.report.learning_curve else []
+    model = topiccore.load(run.folder.path / ARTIFACT)
+    others = read_curves(CURVES, run.data.sums["test"]) if run.data.queries else {}
+    previous = topiccore.load() if PRETRAINED.exists() else None
+    if previous is not None and list(previous.taxonomy) != list(model.taxonomy):
+        previous = None
+    path = write_report(run.folder.path, figures(model, run.data, others, points, previous))
+    run.report(f"report in {path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +339,7 @@ STAGES = (
     Stage(student, ("words", "annotations", "student"), ("vectors",), ("student.npz",)),
     Stage(thresholds, ("thresholds",), ("student",), ("thresholds.npz",)),
     Stage(export, (), ("student", "thresholds"), (f"{ARTIFACT}/manifest.json",)),
+    Stage(report, ("report",), ("vectors", "export"), ("report.html", "report.json")),
     Stage(evaluate, (), ("export",), ("evaluation.json",)),
 )
 

@@ -8,6 +8,15 @@ from pathlib import Path
 from training.errors import DataError
 
 
+def has_header(path: Path, header: list[str]) -> bool:
+    """Whether the first line of a file has these tab-separated names."""
+    try:
+        with path.open("rb") as stream:
+            return stream.readline().rstrip(b"\r\n") == "\t".join(header).encode()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+
+
 def read_table(path: Path, header: list[str]) -> list[tuple[int, list[str]]]:
     """The rows below the header, each with its line number (from 1) and as many fields.
 

@@ -6,17 +6,20 @@ from pathlib import Path
 
 from topiccore.taxonomy import Taxonomy, TaxonomyLabel
 from training.errors import DataError
-from training.tables import read_table
+from training.own_data import read_own_taxonomy
+from training.tables import has_header, read_table
 
 HEADER = ["code", "topic", "subtopic", "scope"]
 
 
 def read_taxonomy(path: Path) -> Taxonomy:
-    """A tab-separated file with the columns code, topic, subtopic, scope.
+    """A tab-separated file with the columns code, topic, subtopic, scope, or one of your own.
 
     A row without a subtopic is a topic; the rows of its subtopics carry its name and follow it.
-    Raises ``DataError`` that names the line.
+    Other columns are those of ``read_own_taxonomy``.  Raises ``DataError`` that names the line.
     """
+    if not has_header(path, HEADER):
+        return read_own_taxonomy(path)
     labels = []
     topic_codes: dict[str, str] = {}
     for number, (code, topic, subtopic, scope) in read_table(path, HEADER):

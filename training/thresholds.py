@@ -1,18 +1,25 @@
 """Per-label thresholds that keep a promised precision.
 
-Calibrated scores make labels comparable, so each level of the taxonomy (topics, subtopics) needs
-one cut on the scores; the calibration turns it into one logit threshold per label.  The cuts are
-the lowest ones whose precision is shown, at the set confidence, to reach the target: candidates
-are tested from the strictest one with enough emissions on, and the first failure ends the search,
-which keeps the error of the whole search at that of one test (fixed-sequence testing in Learn then
-Test, Angelopoulos et al. 2021, arXiv:2110.01052).  Each test is the betting bound of Waudby-Smith
-and Ramdas 2020 (arXiv:2010.09686) on whole queries, because labels of one query are not
-independent.
+Which labels to emit so that the most queries are covered while a share ``precision`` of all
+emitted labels is right?  A label whose score is at least ``precision`` raises the precision of the
+whole: it is emitted.  A label with a lower score costs precision, so it must be worth it: the best
+topic of a query is, since it covers the query, and any further label is not.  So there are two cuts
+on the calibrated scores: ``further`` for all labels but the best topic, near the target and set in
+advance, and a lower one for the best topic, which is searched for.  The calibration turns them into
+logit thresholds per label.
+
+The searched cut is the lowest whose precision is shown, at the set confidence, to reach the target:
+candidates are tested from the strictest one with enough emissions on, and the first failure ends
+the search, which keeps the error of the whole search at that of one test (fixed-sequence testing in
+Learn then Test, Angelopoulos et al. 2021, arXiv:2110.01052).  A second sequence, of best topics
+alone, is for data on which no further label keeps the target; it has a tenth of the error allowed.
+Each test is the betting bound of Waudby-Smith and Ramdas 2020 (arXiv:2010.09686) on whole queries,
+because labels of one query are not independent.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,22 +28,27 @@ from numpy.typing import NDArray
 from topiccore.taxonomy import Taxonomy
 from training.calibration import Calibration
 from training.config import ThresholdsConfig
+from training.context import beside_best
 from training.evaluate import with_topics
 
 CANDIDATES = np.round(np.arange(0.99, 0.195, -0.01), 2)
 """Cuts on the score, strictest first."""
 LABELS_PER_QUERY = 4
-"""A query that emits more labels of a level counts as so many, the wrong ones first."""
+"""A query that emits more labels counts as so many, the wrong ones first."""
+BEST_TOPIC, FURTHER = "best topic", "further labels"
+_ERROR_OF_BEST_TOPICS_ALONE = 0.1
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """``logits`` is float32 [labels], +inf for a label that is never emitted.
+    """``logits`` and ``beside`` are float32 [labels], +inf for a label that is never emitted.
 
-    ``cuts`` has the score that each level's labels must reach (``inf``: none reaches the target).
+    ``beside`` holds for labels of other topics than the query's best.  ``cuts`` has the score that
+    the best topic and that further labels must reach (``inf``: none is emitted).
     """
 
     logits: NDArray[np.float32]
+    beside: NDArray[np.float32]
     cuts: dict[str, float]
 
 
@@ -54,60 +66,56 @@ def choose_thresholds(
     ``support`` [labels] is how many training queries have each label: the evidence its weights
     stand on.
     """
-    scores = calibration.scores(logits, taxonomy)
+    order = np.random.default_rng(seed).permutation(len(logits))
     topics = taxonomy.parents < 0
-    values = np.full(len(taxonomy), np.inf)
+    best = ~beside_best(logits, taxonomy)[order] & topics
     known = support >= config.min_support
-    cuts: dict[str, float] = {}
-    emitted = np.zeros(scores.shape, dtype=bool)
-    order = np.random.default_rng(seed).permutation(len(scores))
-    # Subtopics first: they bring topics, and that counts when the topics' cut is chosen.
-    for level, chosen in (("subtopics", ~topics), ("topics", topics)):
-        if not chosen.any():
-            continue
-        brought = with_topics(emitted, taxonomy)
-        cut = _lowest_cut(scores, gold, brought, chosen & known, chosen, config, order)
-        cuts[level] = cut
-        if not np.isfinite(cut):
-            continue
-        kept = chosen & known
-        values[kept] = calibration.logit_at(cut)[kept]
-        emitted |= (scores >= cut) & kept
-    return Thresholds(values.astype(np.float32), cuts)
+    scores = np.where(known, calibration.scores(logits, taxonomy)[order], -1)
+    gold = gold[order]
+
+    def search(further: float, share: float) -> tuple[float, float]:
+        error = (1 - config.confidence) * share
+        part = replace(config, confidence=1 - error)
+        found = float("inf"), float("inf")
+        emissions = []
+        for cut in CANDIDATES.tolist():
+            cuts = cut, max(cut, further)
+            emitted = with_topics(scores >= np.where(best, *cuts), taxonomy)
+            wrong = (emitted & ~gold).sum(axis=1)
+            emissions.append((cuts, wrong, emitted.sum(axis=1)))
+        for cuts, wrong, size in emissions[_first_to_tell([x[2] for x in emissions], part) :]:
+            if not is_precise(wrong, size, part.precision, part.confidence):
+                break
+            found = cuts
+        return found
+
+    chosen = search(config.further, 1 - _ERROR_OF_BEST_TOPICS_ALONE)
+    if not np.isfinite(chosen[0]):
+        chosen = search(float("inf"), _ERROR_OF_BEST_TOPICS_ALONE)
+    thresholds = [
+        np.where(known, calibration.logit_at(cut) if np.isfinite(cut) else np.inf, np.inf)
+        for cut in chosen
+    ]
+    return Thresholds(
+        np.where(topics, *thresholds).astype(np.float32),
+        thresholds[1].astype(np.float32),
+        dict(zip((BEST_TOPIC, FURTHER), chosen, strict=True)),
+    )
 
 
-def _lowest_cut(
-    scores: NDArray[np.floating[Any]],
-    gold: NDArray[np.bool_],
-    brought: NDArray[np.bool_],
-    kept: NDArray[np.bool_],
-    level: NDArray[np.bool_],
-    config: ThresholdsConfig,
-    order: NDArray[np.int64],
-) -> float:
-    # ``kept`` labels of the ``level`` may be emitted by their score, all of it may be brought.
-    level_scores = np.where(kept, scores, -1)[:, level]
-    level_gold, level_brought = gold[:, level], brought[:, level]
-    best = float("inf")
-    for cut in CANDIDATES:
-        reached = (level_scores >= cut) | level_brought
-        wrong = (reached & ~level_gold).sum(axis=1)
-        size = reached.sum(axis=1)
-        # Too few emissions say nothing either way; the search begins below them.
-        wrong, size = wrong[order], size[order]
-        if not _tells(size, config):
-            continue
-        if not is_precise(wrong, size, config.precision, config.confidence):
-            break
-        best = float(cut)
-    return best
-
-
-def _tells(size: NDArray[np.integer[Any]], config: ThresholdsConfig) -> bool:
-    # Whether half of the wrong labels allowed, evenly spread, would be shown to be few enough.
-    # This asks for the sizes alone, so where the search begins does not hang on what is right.
-    half = np.floor(np.cumsum(size) * (1 - config.precision) / 2).astype(np.int64)
-    return is_precise(np.diff(half, prepend=0), size, config.precision, config.confidence)
+def _first_to_tell(sizes: list[NDArray[np.integer[Any]]], config: ThresholdsConfig) -> int:
+    # Too few emissions say nothing either way, so the search begins where half of the wrong labels
+    # allowed, evenly spread, would be shown to be few enough; where there is too little evidence
+    # for that, a quarter, or none.  This asks for the sizes alone, so where the search begins does
+    # not hang on what is right.
+    for share in (0.5, 0.25, 0.0):
+        for place, size in enumerate(sizes):
+            error = (1 - config.precision) * share
+            allowed = np.append(0, np.floor(np.cumsum(size) * error)).astype(np.int64)
+            wrong: NDArray[np.int64] = allowed[1:] - allowed[:-1]
+            if is_precise(wrong, size, config.precision, config.confidence):
+                return place
+    return len(sizes)
 
 
 def is_precise(

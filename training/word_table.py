@@ -7,28 +7,48 @@ weights per word: neither n-grams nor vectors are needed to serve.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from topiccore import _scoring
+from topiccore.reference import word_ngrams
+
+NGRAM_WEIGHT = np.float32(0.3)
+"""What each n-gram of a word counts.
+
+The same in every word, so that a word that was never seen can be summed up from the rows of its
+n-grams when it is scored.
+"""
 
 
 @dataclass(frozen=True)
 class WordTable:
     """One row a word, in the order of ``buckets`` (uint32 [words], sorted).
 
-    ``ngrams`` is float32 CSR [words, n-grams], each row of length 1 (or empty); ``vectors`` is
-    float32 [words, dimensions], zeros for a word without one.
+    ``ngrams`` is float32 CSR [words, n-grams]: how often a word has each of ``ngram_texts``, times
+    ``NGRAM_WEIGHT``; ``vectors`` is float32 [words, dimensions], zeros for a word without one.
     """
 
     words: list[str]
     buckets: NDArray[np.uint32]
+    ngram_texts: list[str]
+    ngram_lengths: tuple[int, int]
     ngrams: sp.csr_matrix
     vectors: NDArray[np.float32]
+
+    @cached_property
+    def ngram_columns(self) -> dict[str, int]:
+        """The column of each n-gram."""
+        return {text: column for column, text in enumerate(self.ngram_texts)}
+
+    def ngram_rows(self, words: Sequence[str]) -> sp.csr_matrix:
+        """What ``ngrams`` has of the table's words, of any words."""
+        return _ngram_matrix(words, self.ngram_columns, self.ngram_lengths)
 
 
 def make_word_table(
@@ -51,10 +71,13 @@ def make_word_table(
     """
     buckets, first = np.unique(_scoring.hash_tokens(words), return_index=True)
     kept = [words[place] for place in first.tolist()]
+    columns = _ngram_columns(counted, lengths, least)
     return WordTable(
         kept,
         buckets,
-        _ngram_matrix(kept, _ngram_columns(counted, lengths, least), lengths),
+        list(columns),
+        lengths,
+        _ngram_matrix(kept, columns, lengths),
         np.hstack([_place_vectors(kept, *kind, scale) for kind in vectors]),
     )
 
@@ -71,18 +94,10 @@ def choose_vocabulary(seen: Iterable[str], known: Sequence[str]) -> list[str]:
     return list(words)
 
 
-def ngrams_of(word: str, lengths: tuple[int, int]) -> Iterator[str]:
-    """The character n-grams of ``<word>``, the shortest first (Bojanowski et al. 2017)."""
-    marked = f"<{word}>"
-    for length in range(lengths[0], lengths[1] + 1):
-        for start in range(len(marked) - length + 1):
-            yield marked[start : start + length]
-
-
 def _ngram_columns(counted: Counter[str], lengths: tuple[int, int], least: int) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for word, count in counted.items():
-        for ngram in set(ngrams_of(word, lengths)):
+        for ngram in set(word_ngrams(word, *lengths)):
             counts[ngram] += count
     kept = sorted(ngram for ngram, count in counts.items() if count >= least)
     return {ngram: column for column, ngram in enumerate(kept)}
@@ -94,11 +109,12 @@ def _ngram_matrix(
     indices: list[int] = []
     indptr = [0]
     for word in words:
-        indices += [columns[n] for n in ngrams_of(word, lengths) if n in columns]
+        indices += [columns[n] for n in word_ngrams(word, *lengths) if n in columns]
         indptr.append(len(indices))
-    sizes = np.diff(indptr)
-    values = np.repeat(1 / np.sqrt(np.maximum(sizes, 1)), sizes).astype(np.float32)
-    return sp.csr_matrix((values, indices, indptr), shape=(len(words), max(len(columns), 1)))
+    values = np.full(len(indices), NGRAM_WEIGHT)
+    matrix = sp.csr_matrix((values, indices, indptr), shape=(len(words), len(columns)))
+    matrix.sum_duplicates()
+    return matrix
 
 
 def _place_vectors(

@@ -24,6 +24,7 @@ from benchmarks.results import bullets, write_section
 from benchmarks.table import duration, rate, size, table
 from training.dataset import Dataset
 from training.evaluate import coverage_at_precision, topic_scores
+from training.report.curves import CURVES, add_curves, curves
 
 OURS = "topiccore_artifact"
 
@@ -74,7 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     ),
                     _teller(name),
                 )
-                coverage = _coverage(np.load(output), dataset)
+                probabilities = np.load(output)
+                coverage = _coverage(probabilities, dataset)
+                if chosen.write and name != OURS:
+                    learned = " and annotations" if chosen.annotations else ""
+                    drawn = curves(probabilities, dataset.test, dataset.taxonomy)
+                    add_curves(CURVES, dataset.sums["test"], {f"{name}, labels{learned}": drawn})
                 measured.append(Measured(name, peer, folder, coverage))
                 tell(f"{name}: coverage {coverage:.1%}")
             except cache.PeerMissingError as error:
@@ -87,7 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = _report(measured, [*skipped, *failures], chosen, len(dataset.test), sums)
     print("\n\n".join(report))
     if chosen.write and not failures:
-        write_section(chosen.write, "peers", "Peers side by side", report)
+        if chosen.annotations:
+            write_section(chosen.write, "annotated", "Peers that learned the annotations", report)
+        else:
+            write_section(chosen.write, "peers", "Peers side by side", report)
     return 1 if failures else 0
 
 

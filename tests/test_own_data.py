@@ -1,0 +1,317 @@
+"""Training on anyone's data: every format, every fault with its place, and a whole run."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import topiccore
+from topiccore import Taxonomy, TaxonomyLabel
+from topiccore.cli import main
+from training.errors import DataError, TrainingError
+from training.init_command import made_up
+from training.own_data import (
+    read_own_labels,
+    read_own_taxonomy,
+    read_rows,
+    read_texts,
+    refuse_labels_without_examples,
+    set_aside,
+)
+
+FLAT = Taxonomy([TaxonomyLabel(code, code, None) for code in "ABC"])
+TWO_LEVELS = Taxonomy([TaxonomyLabel("A", "A", None), TaxonomyLabel("A1", "A1", "A")])
+
+
+def written(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def labels(path: Path, taxonomy: Taxonomy = FLAT, told: list[str] | None = None):
+    return read_own_labels([path], taxonomy, (told if told is not None else []).append)
+
+
+def as_parquet(folder: Path, columns: dict) -> Path:
+    path = folder / "labels.parquet"
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+# --- taxonomies ----------------------------------------------------------------------------------
+
+
+def test_taxonomy_in_any_order(tmp_path):
+    path = written(tmp_path, "t.csv", "parent,code,name\nB,B1,b one\n,A,a\n,B,b\nA,A1,a one\n")
+    found = read_own_taxonomy(path)
+    assert [(x.code, x.name, x.topic) for x in found] == [
+        ("A", "a", None),
+        ("A1", "a one", "A"),
+        ("B", "b", None),
+        ("B1", "b one", "B"),
+    ]
+
+
+def test_flat_taxonomy_with_notes(tmp_path):
+    path = written(tmp_path, "t.jsonl", '{"code": "A", "name": "a", "note": "all of a"}\n')
+    assert list(read_own_taxonomy(path)) == [TaxonomyLabel("A", "a", None, "all of a")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("code,name\nA,a\nA,b\n", r"t\.csv:3: code 'A' stands in line 2 too"),
+        ("code,name,parent\nA,a,B\n", r"t\.csv:2: parent 'B' is no code of this file"),
+        (
+            "code,name,parent\nA,a,\nA1,x,A\nA2,y,A1\n",
+            r"t\.csv:4: parent 'A1' is a subtopic itself",
+        ),
+        ("code,name\nA,\n", r"t\.csv:2: empty code or name"),
+        ("code,name\nA b,x\n", r"t\.csv:2: code 'A b'"),
+        ("code,name\n-,x\n", r"t\.csv:2: code '-'"),
+        ("code,name\n", r"t\.csv: no label"),
+        ("code,title\nA,a\n", r"t\.csv: no column 'name'; there are 'code', 'title'"),
+        ("", r"t\.csv: no column 'code'; there are none"),
+        ("code,name\nA\n", r"t\.csv:2: 1 columns, the header has 2"),
+        (b"code,name\nA,a\nB,\xff\nC,c\n", r"t\.csv:3: not UTF-8"),
+    ],
+)
+def test_bad_taxonomy(tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        read_own_taxonomy(written(tmp_path, "t.csv", content))
+
+
+# --- labels --------------------------------------------------------------------------------------
+
+
+ROWS = [("One  text", ["A"], 1), ("two, with comma", ["A", "C"], 4), ("three", [], 1)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "jsonl lists", "parquet"])
+def test_every_format(tmp_path, kind):
+    if kind == "csv":
+        text = 'labels,text,count\nA,One  text,\nA C,"two, with comma",4\n-,three,1\n'
+        path = written(tmp_path, "l.csv", "\ufeff" + text)
+    elif kind == "tsv":
+        text = "text\tlabels\tcount\nOne  text\tA\t1\ntwo, with comma\tA|C\t4\nthree\t-\t1\n"
+        path = written(tmp_path, "l.tsv", text)
+    elif kind == "parquet":
+        path = as_parquet(
+            tmp_path,
+            {
+                "text": [text for text, _, _ in ROWS],
+                "labels": [codes or ["-"] for _, codes, _ in ROWS],
+                "count": [count for _, _, count in ROWS],
+            },
+        )
+    else:
+        as_lists = kind.endswith("lists")
+        lines = [
+            {"text": text, "labels": (codes or ["-"]) if as_lists else "; ".join(codes or ["-"])}
+            | {"count": count}
+            for text, codes, count in ROWS
+        ]
+        path = written(tmp_path, "l.jsonl", "\n".join(map(json.dumps, lines)) + "\n\n")
+    found = labels(path)
+    assert found.texts == ["one text", "two, with comma", "three"]
+    assert found.gold.tolist() == [[True, False, False], [True, False, True], [False] * 3]
+    assert found.counts.tolist() == [1, 4, 1]
+    assert len(set(found.ids)) == 3
+
+
+def test_a_subtopic_brings_its_topic(tmp_path):
+    found = labels(written(tmp_path, "l.csv", "text,labels\nx,A1\n"), TWO_LEVELS)
+    assert found.gold.tolist() == [[True, True]]
+
+
+def test_rows_without_labels_are_skipped_and_repeated_ones_joined(tmp_path):
+    told: list[str] = []
+    path = written(tmp_path, "l.csv", "text,labels,count\nx,A,2\ny,,1\n X,A,3\nz,B,1\n,,\n")
+    found = labels(path, told=told)
+    assert found.texts == ["x", "z"]
+    assert found.counts.tolist() == [5, 1]
+    assert told == [f"{path}: 2 rows without labels skipped", f"{path}: 1 repeated rows joined"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("text,labels\nx,A D\n", r"l\.csv:2: label 'D' is not in the taxonomy"),
+        ("text,labels\nx,A\nX ,B\n", r"l\.csv:3: the text of .*l\.csv:2 with other labels"),
+        ("text,labels\n ,A\n", r"l\.csv:2: text is ' '"),
+        ("text,labels,count\nx,A,0\n", r"l\.csv:2: count '0' is not a whole number"),
+        ("text,labels,count\nx,A,1.5\n", r"l\.csv:2: count '1.5' is not a whole number"),
+        ("text,labels,count\nx,A,many\n", r"l\.csv:2: count 'many' is not a whole number"),
+        ('text,labels\n"x,A\n', r"l\.csv:\d: unexpected end of data"),
+        ("text,labels\n", r"l\.csv: no labelled text"),
+        ("text,labels\nx,\n", r"l\.csv: no labelled text"),
+    ],
+)
+def test_bad_labels(tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        labels(written(tmp_path, "l.csv", content))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}\n", r"l\.jsonl:1: no column 'text'; there are none"),
+        ('{"text": "x", "labels": "A"}\n{"text"\n', r"l\.jsonl:2: not JSON"),
+        ("[1]\n", r"l\.jsonl:1: not a JSON object"),
+        ('{"text": 5, "labels": "A"}\n', r"l\.jsonl:1: text is 5"),
+        ('{"text": "x", "labels": [5]}\n', r"l\.jsonl:1: labels \[5\] are no codes"),
+        ('{"text": "x", "labels": {"A": 1}}\n', r"l\.jsonl:1: labels .* are no codes"),
+    ],
+)
+def test_bad_json_lines(tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        labels(written(tmp_path, "l.jsonl", content))
+
+
+def test_other_files(tmp_path):
+    with pytest.raises(DataError, match=r"l\.xlsx: not \.csv"):
+        list(read_rows(tmp_path / "l.xlsx", []))
+    with pytest.raises(DataError, match=r"l\.csv: No such file"):
+        list(read_rows(tmp_path / "l.csv", []))
+    with pytest.raises(DataError, match=r"l\.parquet: no Parquet file"):
+        list(read_rows(written(tmp_path, "l.parquet", "text"), []))
+    path = as_parquet(tmp_path, {"a": [1]})
+    with pytest.raises(DataError, match=r"labels\.parquet: no column 'text'; there are 'a'"):
+        list(read_rows(path, ["text"]))
+
+
+def test_unlabelled_texts(tmp_path):
+    plain = written(tmp_path, "a.txt", "One\n\n two  words\none\n")
+    table = written(tmp_path, "b.csv", "id,text\n1,three\n2,\n3,ONE\n")
+    assert read_texts([plain, table]) == ["one", "two words", "three"]
+
+
+def test_labels_without_examples_are_told(tmp_path):
+    found = labels(written(tmp_path, "l.csv", "text,labels\nx,A\n"))
+    with pytest.raises(DataError, match=r"here: no training query has the label B, C; add some"):
+        refuse_labels_without_examples(found, FLAT, "here")
+
+
+def test_set_aside_is_a_seeded_share(tmp_path):
+    path = written(tmp_path, "l.csv", "text,labels\n" + "".join(f"t{i},A\n" for i in range(100)))
+    found = labels(path)
+    rest, held = set_aside(found, 0.3, 7)
+    assert (len(rest), len(held)) == (70, 30)
+    assert Counter(rest.texts + held.texts) == Counter(found.texts)
+    assert set_aside(found, 0.3, 7)[1].texts == held.texts != set_aside(found, 0.3, 8)[1].texts
+
+
+# --- a project from its beginning ----------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.setenv("TOPICCORE_CACHE", str(tmp_path / "no-cache"))
+    assert main(["init", str(tmp_path / "project")]) == 0
+    return tmp_path / "project"
+
+
+def train(project: Path, **changes: str) -> int:
+    settings = project / "topiccore.toml"
+    text = settings.read_text()
+    for name, value in changes.items():
+        text, count = re.subn(rf"^{name} = \S+", f"{name} = {value}", text, flags=re.MULTILINE)
+        assert count == 1
+    settings.write_text(text)
+    return main(["train", "--config", str(settings), "--out", str(project / "run")])
+
+
+def test_a_new_project_trains_as_it_stands(project, capsys):
+    assert sorted(path.name for path in project.iterdir()) == [
+        ".gitignore",
+        "README.md",
+        "labels",
+        "taxonomy.csv",
+        "topiccore.toml",
+    ]
+    assert train(project) == 0
+    told = capsys.readouterr().err
+    assert "94 of the training queries are set aside" in told
+    assert "there are no test queries to measure on" in told
+    assert not (project.parent / "no-cache").exists()
+    model = topiccore.load(project / "run" / "artifact")
+    assert [x.code for x in model.score("cheap flights to vienna")] == ["TR", "TR1"]
+    assert [x.code for x in model.score("cooking ramen")] == ["FD", "FD1"]
+    assert model.score("asdf page") == []
+
+
+def test_a_test_file_is_measured_on(project, capsys):
+    rows = [f"{text} today,{code}" for text, code in made_up()][::7]
+    written(project, "test.csv", "text,labels\n" + "\n".join(rows))
+    assert train(project, test='"test.csv"') == 0
+    assert f"quality on {len(rows)} test queries" in capsys.readouterr().out
+
+
+def test_leakage_into_the_test_is_told(project, capsys):
+    text, code = made_up()[0]
+    written(project, "test.csv", f"text,labels\n{text},{code}\n")
+    assert train(project, test='"test.csv"') == 1
+    assert "has the same text as" in capsys.readouterr().err
+
+
+def test_unlabelled_text_and_own_validation(project, capsys):
+    rows = [f"{text} now,{code}" for text, code in made_up()][::3]
+    written(project, "held.csv", "text,labels\n" + "\n".join(rows))
+    written(project, "pool.txt", "flights to mars\nhotel on the moon\n")
+    changes = {"validation": '"held.csv"', "unlabelled": '"pool.txt"'}
+    assert train(project, **changes) == 0
+    assert "313 training queries, 0 test queries, 2 unlabelled, 6" in capsys.readouterr().err
+
+
+def test_too_little_to_promise_anything(project, capsys):
+    rows = [f"{text},{code}" for text, code in made_up()][::8]
+    written(project / "labels", "example.csv", "text,labels\n" + "\n".join(rows))
+    assert train(project) == 0
+    assert "validation queries are too few" in capsys.readouterr().err
+    model = topiccore.load(project / "run" / "artifact")
+    assert np.isinf(model.artifact.thresholds).all()
+    assert model.score("cheap flights to rome", min_score=0.2)
+
+
+def test_annotations_of_other_data_are_refused(project, capsys):
+    written(project, "annotations.zip", b"")
+    assert train(project, file='"annotations.zip"') == 1
+    assert "annotations are of the built-in collections" in capsys.readouterr().err
+
+
+def test_a_pattern_without_files_is_told(project, capsys):
+    assert train(project, train='"nothing/*.csv"') == 1
+    assert "data.train: no file is called" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [3, 300])
+def test_flat_taxonomies_of_other_sizes(project, size):
+    codes = [f"c{i}" for i in range(size)]
+    names = "".join(f"{code},name {code}\n" for code in codes)
+    written(project, "taxonomy.csv", "code,name\n" + names)
+    numbers = [(i, j) for i in range(size) for j in range(900 // size)]
+    rows = [f"word{i} variant {j},c{i}" for i, j in numbers]
+    rows += [f"word0 word1 pair {j},c0 c1" for j in range(20)]
+    written(project / "labels", "example.csv", "text,labels\n" + "\n".join(rows))
+    assert train(project) == 0
+    model = topiccore.load(project / "run" / "artifact")
+    assert len(model.taxonomy) == size
+    assert model.score("word2 variant", min_score=0)[0].code == "c2"
+
+
+def test_init_never_overwrites(project, tmp_path, capsys):
+    assert main(["init", str(project)]) == 1
+    assert "is not an empty folder" in capsys.readouterr().err
+    assert main(["init", str(written(tmp_path, "file", ""))]) == 1
+    (tmp_path / "empty").mkdir()
+    assert main(["init", str(tmp_path / "empty")]) == 0
+
+
+def test_errors_are_errors_of_training():
+    assert issubclass(DataError, TrainingError)
