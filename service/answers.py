@@ -21,13 +21,13 @@ def answer_one(loaded: LoadedModel, query: bytes, options: Options) -> tuple[byt
         answer = loaded.model.score(query)
         taken = perf_counter_ns() - started
         if loaded.counts is not None:
-            loaded.counts.add(query, answer, True)
+            loaded.counts.add(answer, True)
         return _write_one(loaded, answer, answer.truncated), taken
     started = perf_counter_ns()
     answer = loaded.model.score(query, **_kernel_options(loaded, options))
     taken = perf_counter_ns() - started
     if loaded.counts is not None and options.min_score is None:
-        loaded.counts.add(query, answer, options.max_labels is None or options.topics_only)
+        loaded.counts.add(answer, options.max_labels is None or options.topics_only)
     labels = _chosen(loaded, answer, options)
     if options.explain:
         started = perf_counter_ns()
@@ -44,8 +44,8 @@ def answer_batch(loaded: LoadedModel, queries: list[bytes], options: Options) ->
     taken = perf_counter_ns() - started
     if loaded.counts is not None and options.min_score is None:
         whole = options.max_labels is None or options.topics_only
-        for query, answer in zip(queries, answers, strict=True):
-            loaded.counts.add(query, answer, whole)
+        for answer in answers:
+            loaded.counts.add(answer, whole)
     if options.explain:
         started = perf_counter_ns()
         results = [

@@ -32,9 +32,8 @@ _HELP = {
     NAMES[0]: ("Queries answered by the model's own thresholds.", ["model"]),
     NAMES[1]: ("Those of them with at least one emitted label.", ["model"]),
     NAMES[2]: ("Those of them of which only the first tokens were scored.", ["model"]),
-    NAMES[3]: ("Those of them that were looked at for unknown tokens.", ["model"]),
-    NAMES[4]: ("Tokens of the sampled queries.", ["model"]),
-    NAMES[5]: ("Those of them that the model has no row for.", ["model"]),
+    NAMES[3]: ("Tokens of the queries.", ["model"]),
+    NAMES[4]: ("Those of them that the model has no row for.", ["model"]),
     LABEL_NAME: ("Queries that a label was emitted for.", ["model", "label"]),
 }
 _HISTOGRAMS = {
