@@ -20,6 +20,17 @@ from service.tokens import Tokens
 
 TOPICS = "/v1/topics"
 JSON_TYPE = ("content-type", "application/json")
+PAGE_HEADERS = (
+    (
+        "content-security-policy",
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+        "object-src 'none'",
+    ),
+    ("referrer-policy", "no-referrer"),
+    ("x-frame-options", "DENY"),
+    ("cross-origin-opener-policy", "same-origin"),
+)
+"""What a page for people gets besides, unless it has its own: nothing of it comes from elsewhere."""
 HEALTH = frozenset({"/healthz", "/readyz"})
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -116,6 +127,9 @@ class Gate:
                 ("x-request-id", request_id),
                 ("x-content-type-options", "nosniff"),
             )
+            given = dict(headers)
+            if given.get("content-type", "").startswith("text/html"):
+                headers.extend(one for one in PAGE_HEADERS if one[0] not in given)
             if (trace := traceparent(environ)) is not None:
                 headers.append(("traceparent", trace))
             return start_response(status, headers, exc_info)

@@ -9,6 +9,8 @@ import pytest
 from service_support import check_problem, post, save_tiny_artifact
 
 from service.app import create_app
+from service.gate import Gate
+from service.live import LiveModel, prepare
 from service.settings import Settings
 from service.slots import Slots
 from service.tokens import Tokens, TokensError
@@ -230,3 +232,21 @@ def test_the_trace_is_passed_on_and_names_the_request(client):
 def test_a_broken_trace_is_not_passed_on(client, text):
     result = client.simulate_get("/healthz", headers={"traceparent": text})
     assert "traceparent" not in result.headers
+
+
+def test_pages_let_nothing_in_from_elsewhere(model):
+    def page(environ, start_response):
+        headers = [("content-type", "text/html; charset=utf-8"), ("referrer-policy", "origin")]
+        start_response("200 OK", headers)
+        return [b"<p>"]
+
+    gate = Gate(page, LiveModel(prepare(model)), Settings())
+    found = falcon.testing.TestClient(gate).simulate_get("/").headers
+    assert "default-src 'self'" in found["content-security-policy"]
+    assert found["x-frame-options"] == "DENY"
+    assert found["x-content-type-options"] == "nosniff"
+    assert found["referrer-policy"] == "origin"
+
+
+def test_answers_that_are_no_pages_have_no_headers_of_pages(client):
+    assert "content-security-policy" not in client.simulate_get("/v1/model").headers
