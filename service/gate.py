@@ -30,7 +30,7 @@ PAGE_HEADERS = (
     ("x-frame-options", "DENY"),
     ("cross-origin-opener-policy", "same-origin"),
 )
-"""What a page for people gets besides, unless it has its own: nothing of it comes from elsewhere."""
+"""What a page for people gets, unless it has its own: nothing comes in from elsewhere."""
 HEALTH = frozenset({"/healthz", "/readyz"})
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
