@@ -104,7 +104,7 @@ def bar_chart(
 
 def interval_chart(rows: Sequence[Row], guide: float, title: str) -> str:
     """One line of text per row with a dot, its interval and a second, hollow dot, from 0 to 1."""
-    left, width, step, top = 172, 560, 22, 24
+    left, width, step, top = 168, 470, 22, 24
     height = top + step * len(rows) + 6
 
     def x_of(value: float) -> float:
@@ -118,7 +118,7 @@ def interval_chart(rows: Sequence[Row], guide: float, title: str) -> str:
     parts.append(_line("guide", (x_of(guide), top - 4), (x_of(guide), height - 6)))
     for number, row in enumerate(rows):
         y = top + step * number + step / 2
-        name = row.name if len(row.name) <= 26 else f"{row.name[:25]}…"
+        name = row.name if len(row.name) <= 23 else f"{row.name[:22]}…"
         inner = [_text("name", left - 8, y + 4, name, "end")]
         if row.value is not None:
             inner.append(_line("whisker", (x_of(row.low), y), (x_of(row.high), y)))
@@ -126,7 +126,9 @@ def interval_chart(rows: Sequence[Row], guide: float, title: str) -> str:
         if row.other is not None:
             inner.append(_circle("hollow", (x_of(row.other), y), 4))
         # So that the pointer meets the row anywhere.
-        inner.append(f'<rect class="hover" x="0" y="{y - step / 2}" width="{width}" height="22"/>')
+        inner.append(
+            f'<rect class="hover" x="0" y="{y - step / 2}" width="{width}" height="{step}"/>'
+        )
         parts.append(f"<g>{''.join(inner)}<title>{escape(row.shown)}</title></g>")
     return _svg(title, parts, width, height)
 

@@ -42,9 +42,7 @@ def compare(
         "changed": len(changed),
         "better": better,
         "worse": worse,
-        "p_value": round(float(binomtest(better, better + worse).pvalue), 4)
-        if better + worse
-        else 1.0,
+        "p_value": _p_value(better, worse),
         "labels": _by_label(new, old, gold, taxonomy),
         "queries": [
             {
@@ -58,6 +56,12 @@ def compare(
             for row in changed[np.argsort(gain[changed], kind="stable")].tolist()
         ],
     }
+
+
+def _p_value(better: int, worse: int) -> float:
+    if not better + worse:
+        return 1.0
+    return float(f"{binomtest(better, better + worse).pvalue:.3g}")
 
 
 def _right_less_wrong(emitted: NDArray[np.bool_], gold: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -26,20 +26,23 @@ def comparison_section(figures: dict[str, Any], names: dict[str, str]) -> str:
         + f"<p>{found['changed']:,} of {figures['queries']:,} answers differ: {found['better']} "
         f"better, {found['worse']} worse (right labels less wrong ones), the rest as good. Were "
         "better and worse equally likely, so clear a result would have a probability of "
-        f"{found['p_value']:.2g}.</p>" + _labels(found, names) + _queries(found, names)
+        f"{_told(found['p_value'])}.</p>" + _labels(found, names) + _queries(found, names)
     )
+
+
+def _told(probability: float) -> str:
+    return "less than 0.0001" if probability < 1e-4 else f"{probability:.2g}"
 
 
 def _side_by_side(figures: dict[str, Any], found: dict[str, Any]) -> str:
     rows: list[Sequence[str | Cell]] = []
     for view, by_weighting in found["differences"].items():
         for weighting, differences in by_weighting.items():
-            told = "each query once" if weighting == "queries" else "weighted by traffic"
             for name, difference in differences.items():
                 rows.append(
                     (
-                        f"{view}, {told}",
-                        name,
+                        view,
+                        name if weighting == "queries" else f"{name} by traffic",
                         percent(found["quality"][view][weighting][name]),
                         percent(figures["quality"][view][weighting][name]),
                         rise(difference["difference"], difference["interval"]),

@@ -31,7 +31,13 @@ def table(
 
     ``tags`` has words for each row that a choice of ``filters`` can ask for.
     """
-    head = "".join(f'<th><button type="button">{escape(x)}</button></th>' for x in header)
+    rows = list(rows)
+    # A heading stands over its figures.
+    right = [not isinstance(value, str) for value in rows[0]] if rows else [False] * len(header)
+    head = "".join(
+        f'<th{" class=n" if at_right else ""}><button type="button">{escape(x)}</button></th>'
+        for x, at_right in zip(header, right, strict=True)
+    )
     body = "".join(_row(row, tags[number] if tags else "") for number, row in enumerate(rows))
     mark = f' id="{name}"' if name else ""
     return (
