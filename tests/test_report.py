@@ -24,6 +24,8 @@ from training.report.errors import EXTRA, KINDS, NOT_ANY, NOTHING, SUBTOPIC, TOP
 from training.report.figures import SCHEMA, THIS_MODEL, figures
 from training.report.groups import by_length, by_unknown_tokens
 from training.report.intervals import ratio, resampled, wilson
+from training.report.page import _confusions as confusions_part
+from training.report.page import _topics as topics_part
 from training.report.page import page
 from training.report.per_label import ENOUGH
 from training.report.reliability import reliability
@@ -469,6 +471,40 @@ def test_charts_stay_inside_and_are_labelled():
     assert "…" in interval_chart(rows, 0.9, "t")
 
 
+def test_pictures_of_many_topics_have_the_ones_that_matter():
+    codes = [f"customer-{n:03}" for n in range(60)]
+    matrix = np.diag(np.arange(61))
+    matrix[55, 3] = 9
+    rows = [
+        {
+            "code": code,
+            "gold": 60 - n,
+            "emitted": 2,
+            "right": 1,
+            "precision": 0.5,
+            "interval": [0.1, 0.9],
+            "recall": n / 60,
+        }
+        for n, code in enumerate(codes)
+    ]
+    figures = {
+        "labels": [{"code": code, "name": code, "topic": True} for code in codes],
+        "per_label": rows,
+        "confusions": {"topics": codes, "matrix": matrix.tolist(), "commonest": []},
+    }
+    names = {code: code for code in codes}
+    topics, map_ = topics_part(figures, names), confusions_part(figures, names)
+    assert "The 40 most frequent of 60" in topics
+    assert topics.count("<g>") == 40
+    assert "customer-000: 60 queries" in topics
+    assert "customer-040: " not in topics
+    assert "customer-055 taken for customer-003: 9" in map_
+    assert map_.count('class="heat"') == 40 + 1
+    assert "rotate(-90)" in map_
+    checked(topics)
+    checked(map_)
+
+
 def test_lines_beyond_the_colours_are_dashed():
     assert [style(number) for number in (0, 5, 6)] == ["c0", "c5", "c0 dashed"]
     assert len({style(number) for number in range(12)}) == 12
@@ -490,7 +526,9 @@ def test_report_of_two_artifacts(project, tmp_path, capsys):  # noqa: F811
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["measured_on"] == "validation queries"
     assert report["comparison"]["previous"] == topiccore.load(first).id
-    assert "Against" in (tmp_path / "out" / "report.html").read_text()
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "Against another model" in text
+    assert "look better than they are" in text
 
 
 def test_report_of_another_taxonomy(project, artifact_path, tmp_path, capsys):  # noqa: F811

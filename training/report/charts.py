@@ -118,8 +118,7 @@ def interval_chart(rows: Sequence[Row], guide: float, title: str) -> str:
     parts.append(_line("guide", (x_of(guide), top - 4), (x_of(guide), height - 6)))
     for number, row in enumerate(rows):
         y = top + step * number + step / 2
-        name = row.name if len(row.name) <= 23 else f"{row.name[:22]}…"
-        inner = [_text("name", left - 8, y + 4, name, "end")]
+        inner = [_text("name", left - 8, y + 4, _cut(row.name, 23), "end")]
         if row.value is not None:
             inner.append(_line("whisker", (x_of(row.low), y), (x_of(row.high), y)))
             inner.append(_circle("dot c0", (x_of(row.value), y), 4.5))
@@ -144,7 +143,11 @@ def heat_map(
     ``rows`` are the short names of rows and columns alike, ``names`` the full ones; the last row
     and column stand apart, and their common cell is left empty.
     """
-    cell, edge = 20, 46
+    cell = 20
+    short = [_cut(name, 10) for name in rows]
+    longest = max(map(len, short))
+    # Long names of columns stand upright.
+    edge = 28 + 8 * longest if longest > 3 else 46
     last = len(rows) - 1
     size = edge + cell * len(rows) + 10
     most = max(
@@ -160,10 +163,14 @@ def heat_map(
         f'<text class="axis" transform="rotate(-90)" x="{-(size + edge) / 2}" y="11" '
         f'text-anchor="middle">← {escape(labels[0])}</text>',
     ]
-    for number, name in enumerate(rows):
+    for number, name in enumerate(short):
         middle = place(number) + cell / 2
         parts.append(_text("tick", edge - 5, middle + 4, name, "end"))
-        parts.append(_text("tick", middle, edge - 6, name, "middle"))
+        if longest > 3:
+            turned = f"translate({middle + 4:.1f} {edge - 6}) rotate(-90)"
+            parts.append(f'<text class="tick" transform="{turned}">{escape(name)}</text>')
+        else:
+            parts.append(_text("tick", middle, edge - 6, name, "middle"))
     for r, row in enumerate(matrix):
         for c, count in enumerate(row):
             if r == c == last or not (count or r == c):
@@ -184,7 +191,8 @@ def heat_map(
                 f"{_text(ink, x + (cell - 1) / 2, y + 13, str(count), 'middle')}"
                 f"<title>{escape(shown)}</title></g>"
             )
-    return _svg(" by ".join(labels), parts, size, size)
+    # Rather scrolled than too small to read, and no larger than life.
+    return _svg(" by ".join(labels), parts, size, size, (0.8, 1.2))
 
 
 def _placing(x_range: Range, y_range: Range) -> Place:
@@ -225,6 +233,10 @@ def _axes(
     return "".join(parts)
 
 
+def _cut(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 def _tick(value: float, percent: bool, digits: int = 0) -> str:
     return f"{value:.{digits}%}" if percent else f"{value:,.0f}"
 
@@ -250,9 +262,19 @@ def _text(kind: str, x: float, y: float, text: str, anchor: str) -> str:
     )
 
 
-def _svg(title: str, parts: Sequence[str], width: int = WIDTH, height: int = HEIGHT) -> str:
+def _svg(
+    title: str,
+    parts: Sequence[str],
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    scales: Range | None = None,
+) -> str:
+    sized = ""
+    if scales:
+        least, most = (round(scale * width) for scale in scales)
+        sized = f' style="min-width:{least}px;max-width:{most}px"'
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
+        f'<svg viewBox="0 0 {width} {height}"{sized} role="img" aria-label="{escape(title)}">'
         + "".join(parts)
         + "</svg>"
     )

@@ -21,10 +21,13 @@ from training.report.confusions import NONE
 from training.report.data_section import data_section
 from training.report.figures import THIS_MODEL, Figures
 from training.report.markup import count, filters, interval, number, percent, table
+from training.report.reliability import BINS
 
 VIEWS = ("all labels", "topics", "subtopics")
 WEIGHTINGS = {"queries": "each query once", "traffic": "weighted by traffic"}
 _LINES = 12
+_TOPICS = 40
+"""Charts with a row for each topic have at most so many: pictures are for looking at."""
 
 
 def page(figures: Figures) -> str:
@@ -75,9 +78,15 @@ def _lead(figures: Figures) -> str:
         f'<div class="tile"><small>scores</small><span><b>{quality["calibration_error"]:.3f}</b> '
         "calibration error</span></div>"
     )
+    warning = (
+        "<p>There are no test queries. On the validation queries, on which thresholds and "
+        "calibration were chosen, figures look better than they are.</p>"
+        if figures["measured_on"] == "validation queries"
+        else ""
+    )
     return (
-        f"<p>On {figures['queries']:,} {figures['measured_on']}, logged {figures['traffic']:,} "
-        "times, by the model's own thresholds. Precision: of the labels emitted, the share that "
+        f"{warning}<p>On {figures['queries']:,} {figures['measured_on']}, logged "
+        f"{figures['traffic']:,} times, by the model's own thresholds. Precision: of the labels emitted, the share that "
         "is right. Coverage: of the queries, the share with a label.</p>"
         f"<p><small>model <code>{figures['model']}</code></small></p>"
         f'<div class="tiles">{"".join(tiles)}</div>'
@@ -150,9 +159,13 @@ def _at_90(figures: Figures) -> str:
 def _topics(figures: Figures, names: dict[str, str]) -> str:
     topics = {label["code"] for label in figures["labels"] if label["topic"]}
     rows = [row for row in figures["per_label"] if row["code"] in topics and row["gold"]]
-    rows.sort(key=lambda row: (-(row["recall"] or 0), row["code"]))
     if not rows:
         return ""
+    told = ""
+    if len(rows) > _TOPICS:
+        told = f"<p>The {_TOPICS} most frequent of {len(rows)}; the table below has all.</p>"
+        rows = sorted(rows, key=lambda row: -row["gold"])[:_TOPICS]
+    rows.sort(key=lambda row: (-(row["recall"] or 0), row["code"]))
     drawn = [
         Row(
             names[row["code"]],
@@ -167,7 +180,7 @@ def _topics(figures: Figures, names: dict[str, str]) -> str:
     ]
     chart = interval_chart(drawn, PRECISION, "precision and recall of each topic")
     return (
-        f'<p class="legend">{_key("c0", "precision, with its 95 % interval")}'
+        f'{told}<p class="legend">{_key("c0", "precision, with its 95 % interval")}'
         f'{_key("h", "recall")}</p><figure class="tall">{chart}</figure>'
     )
 
@@ -235,18 +248,34 @@ def _confusions(figures: Figures, names: dict[str, str]) -> str:
         ("no label is right" if true == NONE else names[true], names[false], times)
         for true, false, times in found["commonest"]
     ]
+    kept = _most_confused(found["matrix"])
     chart = heat_map(
-        [*found["topics"], NONE], found["matrix"], full, ("right topic", "emitted topic")
+        [[*found["topics"], NONE][place] for place in kept],
+        [[found["matrix"][row][column] for column in kept] for row in kept],
+        full,
+        ("right topic", "emitted topic"),
     )
+    some = "" if len(kept) > len(found["topics"]) else f" The {_TOPICS} most confused are shown."
     nothing = sum(row[-1] for row in found["matrix"][:-1])
     beside = table(("right", "emitted instead", "times"), rows) if rows else "<p>None.</p>"
     return (
         f'<div class="row"><figure class="wide">{chart}<figcaption>Rows: the right topic that was '
         "missed; columns: the wrong one emitted in its place; on the diagonal, the right ones. The "
         f"last row is queries without a right label, the last column the {nothing} topics of "
-        f"queries for which nothing is emitted.</figcaption></figure>"
+        f"queries for which nothing is emitted.{some}</figcaption></figure>"
         f'<div class="beside">{beside}</div></div>'
     )
+
+
+def _most_confused(matrix: Sequence[Sequence[int]]) -> list[int]:
+    # Places of rows to draw, in order; the last row and column are no topic's.
+    last = len(matrix) - 1
+    confused = [
+        sum(matrix[place][:last]) + sum(row[place] for row in matrix) - 2 * matrix[place][place]
+        for place in range(last)
+    ]
+    ranked = sorted(range(last), key=lambda place: -confused[place])[:_TOPICS]
+    return [*sorted(ranked), last]
 
 
 def _reliability(figures: Figures) -> str:
@@ -260,18 +289,20 @@ def _reliability(figures: Figures) -> str:
         whiskers=[(b["mean_score"], *b["interval"]) for b in bins],
         dots=True,
     )
-    shown = [b for b in bins if b["from"] > 0]
-    total = sum(b["count"] for b in shown) or 1
-    most = max((b["count"] for b in shown), default=0) / total
+    counts = {b["from"]: b["count"] for b in bins}
+    # The lowest bin has nearly all pairs of a query and a label: beside it, nothing could be seen.
+    shown = [(lower / BINS, counts.get(lower / BINS, 0)) for lower in range(1, BINS)]
+    total = sum(times for _, times in shown)
+    shares = [times / max(total, 1) for _, times in shown]
     # Heights whose quarters are whole.
-    top = next(height for height in (0.4, 0.6, 0.8, 1.0) if most <= height)
+    top = next(height for height in (0.4, 0.6, 0.8, 1.0) if max(shares) <= height)
     bars = [
         (
-            f"{b['from']:.1f}",
-            b["count"] / total,
-            f"score {b['from']:.1f} to {b['to']:.1f}: {b['count']} labels of queries",
+            f"{lower:.1f}",
+            share,
+            f"score {lower:.1f} to {lower + 1 / BINS:.1f}: {times} labels of queries",
         )
-        for b in shown
+        for (lower, times), share in zip(shown, shares, strict=True)
     ]
     error = figures["quality"]["calibration_error"]
     return (
