@@ -345,7 +345,7 @@ def test_queries_cannot_break_the_page(found):
 def test_the_teacher_is_drawn_however_many_scorers_there_are(found):
     _, _, _, report = found
     own = report["curves"][THIS_MODEL]
-    many = {**report, "curves": {**report["curves"], **{f"peer {n}": own for n in range(20)}}}
+    many = {**report, "curves": {THIS_MODEL: own, **{f"peer {n}": own for n in range(20)}}}
     many["curves"]["teacher"] = own
     shown = re.findall(r'<i class="[^"]+"></i>([^<]+)', page(many).split("<svg", 1)[0])
     assert shown[:3] == [THIS_MODEL, "teacher", "peer 0"]

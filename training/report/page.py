@@ -86,8 +86,8 @@ def _lead(figures: Figures) -> str:
     )
     return (
         f"{warning}<p>On {figures['queries']:,} {figures['measured_on']}, logged "
-        f"{figures['traffic']:,} times, by the model's own thresholds. Precision: of the labels emitted, the share that "
-        "is right. Coverage: of the queries, the share with a label.</p>"
+        f"{figures['traffic']:,} times, by the model's own thresholds. Precision: of the labels "
+        "emitted, the share that is right. Coverage: of the queries, the share with a label.</p>"
         f"<p><small>model <code>{figures['model']}</code></small></p>"
         f'<div class="tiles">{"".join(tiles)}</div>'
     )
@@ -151,7 +151,8 @@ def _at_90(figures: Figures) -> str:
                 for weighting in WEIGHTINGS
             ),
         ]
-        for name, found in figures["coverage_at_90"].items()
+        for name in _scorers(figures)
+        if (found := figures["coverage_at_90"].get(name))
     ]
     return table(("scorer", *header), rows)
 
