@@ -20,7 +20,7 @@ from training.report.comparison_section import comparison_section
 from training.report.confusions import NONE
 from training.report.data_section import data_section
 from training.report.figures import THIS_MODEL, Figures
-from training.report.markup import count, filters, interval, number, percent, table
+from training.report.markup import Value, count, filters, interval, number, percent, table
 from training.report.reliability import BINS
 
 VIEWS = ("all labels", "topics", "subtopics")
@@ -142,18 +142,11 @@ def _key(kind: str, name: str) -> str:
 def _at_90(figures: Figures) -> str:
     views = _views(figures["curves"][THIS_MODEL])
     header = [f"{view}, {told}" for view in views for told in WEIGHTINGS.values()]
-    rows = [
-        [
-            name,
-            *(
-                percent(found.get(view, {}).get(weighting), bar=True)
-                for view in views
-                for weighting in WEIGHTINGS
-            ),
-        ]
-        for name in _scorers(figures)
-        if (found := figures["coverage_at_90"].get(name))
-    ]
+    rows: list[list[Value]] = []
+    for name in _scorers(figures):
+        found = figures["coverage_at_90"].get(name, {})
+        shares = [found.get(view, {}).get(x) for view in views for x in WEIGHTINGS]
+        rows.append([name, *(percent(share, bar=True) for share in shares)])
     return table(("scorer", *header), rows)
 
 
