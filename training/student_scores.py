@@ -17,7 +17,7 @@ from training.student import sigmoid
 if TYPE_CHECKING:
     from training.stages import Run
 
-SHARES = (1 / 16, 1 / 4, 1.0)
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Of the labelled queries: the points of a learning curve."""
 
 

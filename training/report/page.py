@@ -2,158 +2,309 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
 
-from training.report.charts import bar_chart, heat_map, line_chart
+from training.quality import PRECISION
+from training.report.charts import (
+    Row,
+    bar_chart,
+    heat_map,
+    interval_chart,
+    line_chart,
+    style,
+)
+from training.report.comparison_section import comparison_section
+from training.report.confusions import NONE
+from training.report.data_section import data_section
+from training.report.figures import THIS_MODEL, Figures
+from training.report.markup import Value, count, filters, interval, number, percent, table
+from training.report.reliability import BINS
 
-Figures = dict[str, Any]
-_LINES = 6
-_MOST_COMPARED = 500
+VIEWS = ("all labels", "topics", "subtopics")
+WEIGHTINGS = {"queries": "each query once", "traffic": "weighted by traffic"}
+_LINES = 12
+_TOPICS = 40
+"""Charts with a row for each topic have at most so many: pictures are for looking at."""
 
 
 def page(figures: Figures) -> str:
     """The report as HTML."""
     names = {label["code"]: label["name"] for label in figures["labels"]}
     sections = [
-        _section("Precision and coverage", _curves(figures)),
-        _comparison(figures),
-        _section("Topics and subtopics", _labels(figures, names)),
-        _section("Confusions", _confusions(figures, names)),
-        _section("Are the scores probabilities?", _reliability(figures)),
-        _section("More labels", _learning(figures)),
-        _section("Errors", _errors(figures)),
-        _section("Where it is strong and weak", _groups(figures)),
-        _section("Data and settings", _settings(figures)),
+        ("curves", "Precision and coverage", _curves(figures)),
+        ("comparison", "Against another model", comparison_section(figures, names)),
+        ("topics", "Topics", _topics(figures, names)),
+        ("labels", "All labels", _labels(figures, names)),
+        ("confusions", "Confusions", _confusions(figures, names)),
+        ("reliability", "Are the scores probabilities?", _reliability(figures)),
+        ("learning", "What more labels would bring", _learning(figures)),
+        ("errors", "Errors", _errors(figures, names)),
+        ("groups", "Where it is strong and weak", _groups(figures)),
+        ("data", "Data and settings", data_section(figures)),
     ]
-    template = files("training.report").joinpath("page.html").read_text(encoding="utf-8")
-    return (
-        template.replace("{{title}}", f"Model {figures['model'][:12]}")
-        .replace("{{lead}}", _lead(figures))
-        .replace("{{sections}}", "".join(sections))
+    shown = [section for section in sections if section[2]]
+    links = "".join(f'<a href="#{name}">{escape(title)}</a>' for name, title, _ in shown)
+    body = "".join(
+        f'<section id="{name}"><h2>{escape(title)}</h2>{content}</section>'
+        for name, title, content in shown
     )
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>" if body else ""
+    template = files("training.report").joinpath("page.html").read_text(encoding="utf-8")
+    # One pass, so that nothing in the figures can pass for a place of the template.
+    parts = {"title": f"Model {figures['model'][:12]}", "lead": _lead(figures)}
+    parts |= {"links": links, "sections": body}
+    pieces = template.split("{{")
+    filled = [pieces[0]]
+    for piece in pieces[1:]:
+        name, _, rest = piece.partition("}}")
+        filled += [parts[name], rest]
+    return "".join(filled)
 
 
 def _lead(figures: Figures) -> str:
     quality = figures["quality"]
     tiles = []
-    for view in ("all labels", "topics", "subtopics"):
-        if view in quality:
-            once = quality[view]["queries"]
-            tiles.append(
-                f'<div class="tile"><b>{once["precision"]:.1%}</b> precision<br>'
-                f"<b>{once['coverage']:.1%}</b> coverage<br><small>{view}</small></div>"
-            )
-    error = quality["calibration_error"]
-    tiles.append(f'<div class="tile"><b>{error:.3f}</b><br>calibration error</div>')
-    return (
-        f"<p>On {figures['queries']} {figures['measured_on']}, by its own thresholds; "
-        f"model <code>{figures['model']}</code>.</p><div class='tiles'>{''.join(tiles)}</div>"
+    for view in _views(quality):
+        once, traffic = quality[view]["queries"], quality[view]["traffic"]
+        tiles.append(
+            f'<div class="tile"><small>{view}</small>'
+            f"<span><b>{once['precision']:.1%}</b> precision</span>"
+            f"<span><b>{once['coverage']:.1%}</b> coverage</span>"
+            f"<small>by traffic {traffic['precision']:.1%}, {traffic['coverage']:.1%}</small></div>"
+        )
+    tiles.append(
+        f'<div class="tile"><small>scores</small><span><b>{quality["calibration_error"]:.3f}</b> '
+        "calibration error</span></div>"
     )
+    warning = (
+        "<p>There are no test queries. On the validation queries, on which thresholds and "
+        "calibration were chosen, figures look better than they are.</p>"
+        if figures["measured_on"] == "validation queries"
+        else ""
+    )
+    return (
+        f"{warning}<p>On {figures['queries']:,} {figures['measured_on']}, logged "
+        f"{figures['traffic']:,} times, by the model's own thresholds. Precision: of the labels "
+        "emitted, the share that is right. Coverage: of the queries, the share with a label.</p>"
+        f"<p><small>model <code>{figures['model']}</code></small></p>"
+        f'<div class="tiles">{"".join(tiles)}</div>'
+    )
+
+
+def _views(by_view: dict[str, Any]) -> list[str]:
+    return [view for view in VIEWS if view in by_view]
 
 
 def _curves(figures: Figures) -> str:
+    names = _scorers(figures)
     blocks = []
-    for view in ("all labels", "topics", "subtopics"):
-        for weighting in ("queries", "traffic"):
-            lines = {
-                name: found[view][weighting]
-                for name, found in list(figures["curves"].items())[:_LINES]
-                if view in found
-            }
-            if not lines:
-                continue
+    for view in _views(figures["curves"][THIS_MODEL]):
+        for weighting, told in WEIGHTINGS.items():
             own = figures["quality"][view][weighting]
+            lines = {
+                name: figures["curves"][name][view][weighting]
+                for name in names
+                if view in figures["curves"][name]
+            }
+            low = 0.6 if own["precision"] >= 0.6 else 0.0
             chart = line_chart(
                 lines,
                 (0, 1),
-                (0.6, 1),
+                (low, 1),
                 ("coverage", "precision"),
-                marks={"its thresholds": (own["coverage"], own["precision"])},
-                guide=0.9,
+                marks={"by its own thresholds": (own["coverage"], own["precision"])},
+                guide=PRECISION,
             )
-            by = "each query once" if weighting == "queries" else "weighted by traffic"
-            blocks.append(f"<figure>{chart}<figcaption>{view}, {by}</figcaption></figure>")
-    legend = "".join(
-        f'<span class="key"><i class="c{number % 6}"></i>{escape(name)}</span>'
-        for number, name in enumerate(list(figures["curves"])[:_LINES])
+            blocks.append(f"<figure>{chart}<figcaption>{view}, {told}</figcaption></figure>")
+    keys = [_key(style(place), name) for place, name in enumerate(names)]
+    keys.append(_key("m", "its own thresholds"))
+    return (
+        f'<p class="legend">{"".join(keys)}</p><div class="row">{"".join(blocks)}</div>'
+        "<p>A curve has every cut on the scores, the same for all labels. The model's own "
+        "thresholds differ between a query's best topic and further labels, so their point may "
+        f"stand beside the curve. Coverage at {PRECISION:.0%} precision:</p>{_at_90(figures)}"
     )
-    legend += '<span class="key"><i class="m"></i>its own thresholds</span>'
-    return f'<p class="legend">{legend}</p><div class="row">{"".join(blocks)}</div>'
+
+
+def _scorers(figures: Figures) -> list[str]:
+    # The model, then the teacher, then the rest: what people look for must not be cut off.
+    others = [name for name in figures["curves"] if name != THIS_MODEL]
+    others.sort(key=lambda name: (not name.lower().startswith("teacher"), name))
+    return [THIS_MODEL, *others][:_LINES]
+
+
+def _key(kind: str, name: str) -> str:
+    return f'<span class="key"><i class="{kind}"></i>{escape(name)}</span>'
+
+
+def _at_90(figures: Figures) -> str:
+    views = _views(figures["curves"][THIS_MODEL])
+    header = [f"{view}, {told}" for view in views for told in WEIGHTINGS.values()]
+    rows: list[list[Value]] = []
+    for name in _scorers(figures):
+        found = figures["coverage_at_90"].get(name, {})
+        shares = [found.get(view, {}).get(x) for view in views for x in WEIGHTINGS]
+        rows.append([name, *(percent(share, bar=True) for share in shares)])
+    return table(("scorer", *header), rows)
+
+
+def _topics(figures: Figures, names: dict[str, str]) -> str:
+    topics = {label["code"] for label in figures["labels"] if label["topic"]}
+    rows = [row for row in figures["per_label"] if row["code"] in topics and row["gold"]]
+    if not rows:
+        return ""
+    told = ""
+    if len(rows) > _TOPICS:
+        told = f"<p>The {_TOPICS} most frequent of {len(rows)}; the table below has all.</p>"
+        rows = sorted(rows, key=lambda row: -row["gold"])[:_TOPICS]
+    rows.sort(key=lambda row: (-(row["recall"] or 0), row["code"]))
+    drawn = [
+        Row(
+            names[row["code"]],
+            row["precision"],
+            row["interval"][0],
+            row["interval"][1],
+            row["recall"],
+            f"{names[row['code']]}: {row['gold']} queries, {row['emitted']} emitted, "
+            f"{row['right']} of them right",
+        )
+        for row in rows
+    ]
+    chart = interval_chart(drawn, PRECISION, "precision and recall of each topic")
+    return (
+        f'{told}<p class="legend">{_key("c0", "precision, with its 95 % interval")}'
+        f'{_key("h", "recall")}</p><figure class="tall">{chart}</figure>'
+    )
 
 
 def _labels(figures: Figures, names: dict[str, str]) -> str:
     is_topic = {label["code"]: label["topic"] for label in figures["labels"]}
-    rows = []
+    rows, tags = [], []
     for row in figures["per_label"]:
-        low, high = row["interval"]
+        topic, told = is_topic[row["code"]], row["emitted"] > 0
         rows.append(
             (
-                f"{'' if is_topic[row['code']] else '– '}{names[row['code']]}",
+                names[row["code"]],
                 row["code"],
-                row["train"],
+                count(row["train"]),
+                count(row["validation"]),
                 row["gold"],
                 row["emitted"],
-                _percent(row["precision"]),
-                f"{low:.0%}–{high:.0%}" if row["emitted"] else "",
-                _percent(row["recall"]),
-                _number(row["mean_score"]),
-                _number(row["threshold"]) if row["never"] is None else f"never: {row['never']}",
+                percent(row["precision"], bar=True),
+                interval(row["interval"], told),
+                percent(row["recall"], bar=True),
+                percent(row["f1"]),
+                number(row["mean_score"]),
+                number(row["calibration_error"]),
+                *(
+                    (number(row["threshold"]), number(row["threshold_beside"]))
+                    if row["never"] is None
+                    else ("never", "never")
+                ),
             )
         )
+        words = ["topic" if topic else "subtopic", "told" if told else "silent"]
+        tags.append(" ".join([*words, *(["never"] if row["never"] else [])]))
     header = (
-        *("label", "code", "in training", "gold", "emitted", "precision", "95 %"),
-        *("recall", "mean score", "score to emit"),
+        *("label", "code", "in training", "in validation", "gold here", "emitted", "precision"),
+        *("95 %", "recall", "F1", "mean score", "calibration error"),
+        *("score to emit", "beside a better topic"),
     )
-    return _filter("labels") + _table(header, rows, "labels")
+    choices = (
+        *(("", "all"), ("topic", "topics"), ("subtopic", "subtopics"), ("told", "emitted here")),
+        *(("silent", "not emitted here"), ("never", "never emitted")),
+    )
+    return (
+        filters("label-table", choices)
+        + table(header, rows, "label-table", tags)
+        + _never(figures, names)
+    )
+
+
+def _never(figures: Figures, names: dict[str, str]) -> str:
+    found = [row for row in figures["per_label"] if row["never"]]
+    if not found:
+        return "<p>Every label can be emitted.</p>"
+    rows = [(names[row["code"]], row["code"], row["never"]) for row in found]
+    told = "1 label that is" if len(found) == 1 else f"{len(found)} labels that are"
+    return (
+        f"<details><summary>{told} never emitted, and why</summary>"
+        f"{table(('label', 'code', 'why'), rows)}</details>"
+    )
 
 
 def _confusions(figures: Figures, names: dict[str, str]) -> str:
     found = figures["confusions"]
+    full = {**names, NONE: "none"}
     rows = [
-        (
-            "no label is right" if true == "-" else names[true],
-            names[false],
-            count,
-        )
-        for true, false, count in found["commonest"]
+        ("no label is right" if true == NONE else names[true], names[false], times)
+        for true, false, times in found["commonest"]
     ]
-    chart = heat_map(found["topics"], found["matrix"])
-    return (
-        f'<div class="row"><figure class="wide">{chart}<figcaption>rows: the right topic that was '
-        "missed, columns: the wrong one that was emitted</figcaption></figure>"
-        f"{_table(('right', 'emitted', 'times'), rows)}</div>"
+    kept = _most_confused(found["matrix"])
+    chart = heat_map(
+        [[*found["topics"], NONE][place] for place in kept],
+        [[found["matrix"][row][column] for column in kept] for row in kept],
+        full,
+        ("right topic", "emitted topic"),
     )
+    some = "" if len(kept) > len(found["topics"]) else f" The {_TOPICS} most confused are shown."
+    nothing = sum(row[-1] for row in found["matrix"][:-1])
+    beside = table(("right", "emitted instead", "times"), rows) if rows else "<p>None.</p>"
+    return (
+        f'<div class="row"><figure class="wide">{chart}<figcaption>Rows: the right topic that was '
+        "missed; columns: the wrong one emitted in its place; on the diagonal, the right ones. The "
+        f"last row is queries without a right label, the last column the {nothing} topics of "
+        f"queries for which nothing is emitted.{some}</figcaption></figure>"
+        f'<div class="beside">{beside}</div></div>'
+    )
+
+
+def _most_confused(matrix: Sequence[Sequence[int]]) -> list[int]:
+    # Places of rows to draw, in order; the last row and column are no topic's.
+    last = len(matrix) - 1
+    confused = [
+        sum(matrix[place][:last]) + sum(row[place] for row in matrix) - 2 * matrix[place][place]
+        for place in range(last)
+    ]
+    ranked = sorted(range(last), key=lambda place: -confused[place])[:_TOPICS]
+    return [*sorted(ranked), last]
 
 
 def _reliability(figures: Figures) -> str:
     bins = figures["reliability"]
-    line = [(b["mean_score"], b["right"]) for b in bins]
     chart = line_chart(
-        {"labels with that score": line},
+        {"labels with that score": [(b["mean_score"], b["right"]) for b in bins]},
         (0, 1),
         (0, 1),
         ("mean score", "share that is right"),
         diagonal=True,
+        whiskers=[(b["mean_score"], *b["interval"]) for b in bins],
+        dots=True,
     )
-    total = sum(b["count"] for b in bins[1:]) or 1
+    counts = {b["from"]: b["count"] for b in bins}
+    # The lowest bin has nearly all pairs of a query and a label: beside it, nothing could be seen.
+    shown = [(lower / BINS, counts.get(lower / BINS, 0)) for lower in range(1, BINS)]
+    total = sum(times for _, times in shown)
+    shares = [times / max(total, 1) for _, times in shown]
+    # Heights whose quarters are whole.
+    top = next(height for height in (0.4, 0.6, 0.8, 1.0) if max(shares) <= height)
     bars = [
-        (f"{b['from']:.1f}", b["count"] / total, f"{b['count']} labels from {b['from']:.1f}")
-        for b in bins
-        if b["from"] > 0
+        (
+            f"{lower:.1f}",
+            share,
+            f"score {lower:.1f} to {lower + 1 / BINS:.1f}: {times} labels of queries",
+        )
+        for (lower, times), share in zip(shown, shares, strict=True)
     ]
+    error = figures["quality"]["calibration_error"]
     return (
-        f'<div class="row"><figure>{chart}<figcaption>on the diagonal, a score of 0.7 is right '
-        "seven times in ten</figcaption></figure>"
-        f"<figure>{bar_chart(bars, ('score', 'share of labels from 0.1 on'))}"
-        "<figcaption>how common scores are</figcaption></figure></div>"
+        f'<div class="row"><figure>{chart}<figcaption>On the diagonal, a score of 0.7 is right '
+        f"seven times in ten. Expected calibration error: {error:.3f}, over scores from 0.05 on."
+        "</figcaption></figure>"
+        f"<figure>{bar_chart(bars, ('score from', 'share of scores from 0.1 on'), top)}"
+        f"<figcaption>How common scores are: {total:,} of 0.1 or more.</figcaption></figure></div>"
     )
 
 
@@ -161,114 +312,67 @@ def _learning(figures: Figures) -> str:
     points = figures["learning_curve"]
     if not points:
         return ""
-    most = points[-1][0]
     chart = line_chart(
         {"labels alone": points},
-        (0, most),
+        (0, points[-1][0]),
         (0, 1),
         ("labelled queries", "coverage at 90 % precision"),
+        dots=True,
         percent=(False, True),
     )
+    rows = [(f"{queries:,}", percent(coverage)) for queries, coverage in points]
     return (
-        f"<figure>{chart}<figcaption>students of labels alone, on the validation queries"
-        "</figcaption></figure>"
+        f'<div class="row"><figure>{chart}<figcaption>Students that learned from so many labels '
+        "and from no annotations, on the validation queries.</figcaption></figure>"
+        f"{table(('labelled queries', 'coverage'), rows)}</div>"
     )
 
 
-def _errors(figures: Figures) -> str:
+def _errors(figures: Figures, names: dict[str, str]) -> str:
     blocks = []
     for kind, found in figures["errors"].items():
+        share = found["count"] / max(figures["queries"], 1)
+        head = f"{kind}: {found['count']} queries ({share:.1%}), asked {found['traffic']:,} times"
+        if not found["examples"]:
+            blocks.append(f"<p>{escape(head)}</p>")
+            continue
         rows = [
-            (x["text"], " ".join(x["gold"]) or "-", " ".join(x["emitted"]) or "-")
+            (
+                x["text"],
+                _named(x["gold"], names),
+                _named(x["emitted"], names),
+                f"{x['label']} {x['score']:.2f}",
+                x["traffic"],
+            )
             for x in found["examples"]
         ]
+        best = "best label and score" if kind == "nothing emitted" else "wrong label and score"
+        some = "" if len(rows) == found["count"] else f"<p>The {len(rows)} most asked:</p>"
         blocks.append(
-            f"<details><summary>{escape(kind)}: {found['count']}</summary>"
-            f"{_table(('query', 'right', 'emitted'), rows)}</details>"
+            f"<details><summary>{escape(head)}</summary>{some}"
+            f"{table(('query', 'right', 'emitted', best, 'asked'), rows)}</details>"
         )
     return "".join(blocks)
 
 
+def _named(codes: Sequence[str], names: dict[str, str]) -> str:
+    return "; ".join(names[code] for code in codes) or "–"
+
+
 def _groups(figures: Figures) -> str:
     tables = []
-    for key, title in (("by_length", "words"), ("by_unknown_words", "unknown words")):
+    for key, title in (("by_length", "tokens"), ("by_unknown_tokens", "unknown tokens")):
         rows = [
-            (x["group"], x["queries"], _percent(x["coverage"]), _percent(x["precision"]))
+            (
+                x["group"],
+                x["queries"],
+                percent(x["coverage"], bar=True),
+                percent(x["traffic_coverage"]),
+                percent(x["precision"], bar=True),
+                interval(x["interval"], x["precision"] is not None),
+            )
             for x in figures[key]
         ]
-        tables.append(_table((title, "queries", "coverage", "precision"), rows))
+        header = (title, "queries", "coverage", "by traffic", "precision", "95 %")
+        tables.append(table(header, rows))
     return f'<div class="row">{"".join(tables)}</div>'
-
-
-def _settings(figures: Figures) -> str:
-    sizes = _table(("data", "count"), list(figures["sizes"].items()))
-    content = {"training": figures["training"], "data": figures["data"]}
-    shown = json.dumps(content, indent=1, ensure_ascii=False)
-    return (
-        f"{sizes}<details><summary>all of the manifest</summary><pre>{escape(shown)}</pre>"
-        "</details>"
-    )
-
-
-def _comparison(figures: Figures) -> str:
-    found = figures.get("comparison")
-    if not found:
-        return ""
-    title = f"Against {found['previous'][:12]}"
-    if found.get("other_taxonomy"):
-        return _section(title, "<p>The taxonomies differ: nothing to compare.</p>")
-    rows = []
-    for view in ("all labels", "topics", "subtopics"):
-        if view in found["quality"]:
-            before, now = found["quality"][view]["queries"], figures["quality"][view]["queries"]
-            rows += [
-                (f"{view}: {name}", f"{before[key]:.1%}", f"{now[key]:.1%}")
-                for key, name in (("precision", "precision"), ("coverage", "coverage"))
-            ]
-    low, high = found["interval"]
-    changed = [
-        (
-            x["text"],
-            " ".join(x["gold"]) or "-",
-            " ".join(x["before"]) or "-",
-            " ".join(x["now"]) or "-",
-            f"{x['gain']:+d}",
-        )
-        for x in found["queries"][:_MOST_COMPARED]
-    ]
-    return _section(
-        title,
-        _table(("", "before", "now"), rows)
-        + f"<p>{found['changed']} answers differ: {found['better']} better, {found['worse']} worse;"
-        f" labels right less labels wrong, per query: {found['difference']:+.3f} (95 % interval"
-        f" {low:+.3f} to {high:+.3f}).</p><details><summary>the queries</summary>"
-        + _filter("changed")
-        + _table(("query", "right", "before", "now", "gain"), changed, "changed")
-        + "</details>",
-    )
-
-
-def _filter(target: str) -> str:
-    return (
-        f'<label class="filter">show rows with <input type="search" data-table="{target}"></label>'
-    )
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]], name: str = "") -> str:
-    head = "".join(f'<th><button type="button">{escape(x)}</button></th>' for x in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(x))}</td>" for x in row) + "</tr>" for row in rows
-    )
-    mark = f' id="{name}"' if name else ""
-    return (
-        f'<div class="scroll" tabindex="0"><table{mark}><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
