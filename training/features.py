@@ -72,7 +72,7 @@ class QueryFeatures:
         # The n-grams of words without a row, which the kernel looks up one by one.
         row = np.repeat(np.arange(len(texts)), np.diff(offsets))
         is_word = np.arange(len(found)) - offsets[row] < tokens[row]
-        unknown = is_word & ~np.isin(found, self._known)
+        unknown = is_word & ~_among(self._known, found)
         rows: list[int] = []
         words: list[str] = []
         for place in np.unique(row[unknown]).tolist():
@@ -88,8 +88,14 @@ class QueryFeatures:
         return places @ self.table.ngram_rows(words)
 
     def _is_known(self, bucket: int) -> bool:
-        place = int(np.searchsorted(self._known, bucket))
-        return place < len(self._known) and int(self._known[place]) == bucket
+        return bool(_among(self._known, np.array([bucket], np.uint32))[0])
+
+
+def _among(buckets: NDArray[np.uint32], found: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    # Whether each of ``found`` is in the sorted ``buckets``, which np.isin would sort each time.
+    place = np.searchsorted(buckets, found)
+    place[place == len(buckets)] = 0
+    return buckets[place] == found if len(buckets) else np.zeros(len(found), bool)
 
 
 MOST_WORDS, MOST_BIGRAMS = 300_000, 300_000

@@ -220,6 +220,7 @@ class _Adagrad:
         self.squares = np.zeros_like(self.weights)
         self.dense_weights = np.zeros((steps.dense, labels), np.float32)
         self.dense_squares = np.zeros_like(self.dense_weights)
+        self._buffers = np.empty((3, 0, labels), np.float32)
 
     def learn(self, chunk: Chunk, targets: Any, share: float) -> None:
         """Steps through a chunk; ``share`` of all the work was done before it."""
@@ -245,11 +246,13 @@ class _Adagrad:
         touched, columns, counts = np.unique(
             sparse.indices, return_inverse=True, return_counts=True
         )
+        if len(touched) > len(self._buffers[0]):
+            self._buffers = np.empty((3, 2 * len(touched), len(self.bias)), np.float32)
         local = sp.csr_matrix(
             (sparse.data, columns.astype(np.int32), sparse.indptr),
             shape=(sparse.shape[0], len(touched)),
         )
-        weights = self.weights[touched]
+        weights = _rows(self.weights, touched, self._buffers[0])
         errors = local @ weights
         errors += dense @ self.dense_weights
         errors += self.bias
@@ -261,9 +264,12 @@ class _Adagrad:
         errors *= example_weights[:, None]
 
         gradient = local.T @ errors
-        gradient += weights * (self.steps.penalty[touched] * counts.astype(np.float32))[:, None]
-        squares = self.squares[touched]
-        squares += gradient * gradient
+        penalty = (self.steps.penalty[touched] * counts.astype(np.float32))[:, None]
+        # Into buffers: fresh memory for each step would cost more than the arithmetic.
+        scratch = self._buffers[2][: len(touched)]
+        gradient += np.multiply(weights, penalty, out=scratch)
+        squares = _rows(self.squares, touched, self._buffers[1])
+        squares += np.multiply(gradient, gradient, out=scratch)
         self.squares[touched] = squares
         np.sqrt(squares, out=squares)
         squares += _EPSILON
@@ -282,3 +288,10 @@ class _Adagrad:
         self.bias -= (
             self.steps.rate * np.float32(decay) * gradient / (np.sqrt(self.bias_squares) + _EPSILON)
         )
+
+
+def _rows(
+    values: NDArray[np.float32], rows: NDArray[np.integer[Any]], out: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    # Without a mode, np.take would make a copy of ``out`` first.
+    return values.take(rows, axis=0, out=out[: len(rows)], mode="clip")
