@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from batch.as_text import as_strings
 from batch.errors import BatchError
 from batch.scoring import listed
 
@@ -34,11 +35,19 @@ class Block:
         kept: Sequence[str],
         consumed: int,
         not_text: int = 0,
+        *,
+        decode: bool = False,
     ) -> Block:
-        """The block of a batch with all columns that are wanted."""
+        """The block of a batch with all columns that are wanted.
+
+        ``decode``: kept columns are bytes that stand for text.
+        """
         names = batch.schema.names
         fields = [batch.schema.field(name).remove_metadata() for name in kept]
         arrays = [batch.column(names.index(name)) for name in kept]
+        if decode:
+            fields = [pa.field(name, pa.string()) for name in kept]
+            arrays = [as_strings(array) for array in arrays]
         chosen = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
         return cls(batch.column(names.index(text)), chosen, consumed, not_text)
 

@@ -62,7 +62,10 @@ class Counts:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Counts:
         """The counts that ``as_json`` gave."""
-        counts = cls(**{name: int(content[name]) for name in cls.__slots__ if name not in _SPECIAL})
+        counts = cls()
+        for name in cls.__slots__:
+            if name not in _SPECIAL:
+                setattr(counts, name, int(content[name]))
         counts.labels = np.array(content["labels"], dtype=np.int64)
         counts.frequent = Counter(content["frequent"])
         return counts

@@ -27,7 +27,7 @@ def read(stream: ByteStream, columns: Columns, delimiter: str, header: bool) -> 
     types = {name: pa.binary() for name in wanted}
     if stream.peek().count(b"\n") < 1 and not stream.peek().endswith(b"\n") and header:
         # Nothing but a header; Arrow refuses a file without its line end.
-        yield Block.of(_empty(types), text, kept, stream.consumed)
+        yield Block.of(_empty(types), text, kept, stream.consumed, decode=True)
         return
     quotes = _Quotes(delimiter)
     reader = pa_csv.open_csv(
@@ -55,11 +55,11 @@ def read(stream: ByteStream, columns: Columns, delimiter: str, header: bool) -> 
     for batch in reader:
         if len(batch):
             empty = False
-            yield Block.of(batch, text, kept, stream.consumed)
+            yield Block.of(batch, text, kept, stream.consumed, decode=True)
     if quoted and quotes.open:
         raise BatchError("it ends within a quoted field: is it cut off?")
     if empty:
-        yield Block.of(_empty(types), text, kept, stream.consumed)
+        yield Block.of(_empty(types), text, kept, stream.consumed, decode=True)
 
 
 def _names(stream: ByteStream, delimiter: str, quoted: bool, header: bool) -> list[str]:

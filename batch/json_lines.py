@@ -47,22 +47,28 @@ class _Plan:
         possible = [field.name for field in found if pa.types.is_string(field.type)]
         self.text = columns.text_of(names, possible)
         self.kept = columns.kept_of(names)
+        self._nested = False
         fields = {self.text: pa.field(self.text, pa.string())}
         for name in self.kept:
             kind = found.field(name).type
-            # Nothing but nulls so far, or what looks like a time: text can hold what comes.
-            plain = pa.types.is_null(kind) or pa.types.is_timestamp(kind)
+            # Arrow would drop what later rows have more in a nested value, so it is kept as JSON;
+            # text can hold, too, what comes where all was null or looked like a time.
+            nested = pa.types.is_nested(kind)
+            self._nested |= nested
+            plain = nested or pa.types.is_null(kind) or pa.types.is_timestamp(kind)
             fields.setdefault(name, pa.field(name, pa.string() if plain else kind))
         self.schema = pa.schema(list(fields.values()))
 
     def parse(self, data: bytes, number: int) -> tuple[pa.RecordBatch, int]:
         """The rows of a block that begins in that line, and how many texts are none."""
+        if self._nested:
+            return self._parse_slowly(data, number)
         try:
             batch = _parsed(data, self.schema)
         except (pa.ArrowException, UnicodeError):
             return self._parse_slowly(data, number)
-        # More rows than lines where two objects share one; Arrow does not mind.
-        if len(batch) > data.count(b"\n") + 1 or b"}{" in data or b"} {" in data:
+        # Two objects may share a line, and Arrow does not mind.
+        if len(batch) != _line_count(data):
             return self._parse_slowly(data, number)
         return batch, 0
 
@@ -113,6 +119,11 @@ def _parsed(data: bytes, schema: pa.Schema | None) -> pa.RecordBatch:
     # Bad UTF-8 is left to the slow way, which replaces it.
     batch.validate(full=True)
     return batch
+
+
+def _line_count(data: bytes) -> int:
+    lines = data.split(b"\n")
+    return len(lines) - sum(not line.strip() for line in lines)
 
 
 def _rows(data: bytes, number: int) -> Iterator[tuple[int, Any]]:

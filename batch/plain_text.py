@@ -21,9 +21,11 @@ def read_lines(stream: ByteStream, columns: Columns) -> Iterator[Block]:
     for data in stream.whole_lines():
         empty = False
         batch = pa.record_batch([lines(data)], names=[name])
-        yield Block.of(batch, name, kept, stream.consumed)
+        yield Block.of(batch, name, kept, stream.consumed, decode=True)
     if empty:
-        yield Block.of(pa.record_batch([lines(b"")], names=[name]), name, kept, stream.consumed)
+        yield Block.of(
+            pa.record_batch([lines(b"")], names=[name]), name, kept, stream.consumed, decode=True
+        )
 
 
 def lines(data: bytes) -> pa.Array:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -84,15 +85,12 @@ class Location:
         partial = f"{folder}/.{last}.partial"
         try:
             self.system.makedirs(folder, exist_ok=True)
-            stream = open(partial, "wb") if self.local else self.system.open(partial, "wb")
             try:
-                try:
+                with self._open_new(partial) as stream:
                     yield stream
                     if self.local:
                         stream.flush()
                         os.fsync(stream.fileno())
-                finally:
-                    stream.close()
                 if self.local:
                     os.replace(partial, self.path)
                 else:
@@ -102,6 +100,9 @@ class Location:
                     self.system.rm_file(partial)
         except OSError as error:
             raise BatchError(f"cannot write {self}: {reason(error)}") from error
+
+    def _open_new(self, path: str) -> Any:
+        return Path(path).open("wb") if self.local else self.system.open(path, "wb")
 
 
 def locate(name: str) -> Location:

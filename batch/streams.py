@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 from collections.abc import Iterator
@@ -23,10 +24,9 @@ class ByteStream:
     @property
     def consumed(self) -> int:
         """Bytes of the file that have been read."""
-        try:
+        # A pipe has no position.
+        with contextlib.suppress(OSError, ValueError):
             self._told = self._raw.tell()
-        except (OSError, ValueError):
-            pass
         return self._told
 
     def read(self, size: int) -> bytes:
