@@ -19,6 +19,9 @@ def read(stream: ByteStream, columns: Columns) -> Iterator[Block]:
     plan: _Plan | None = None
     number = 1
     for data in stream.whole_lines():
+        if not data.strip():
+            number += data.count(b"\n")
+            continue
         if plan is None:
             plan = _Plan(data, columns)
         batch, not_text = plan.parse(data, number)

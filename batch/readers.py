@@ -88,7 +88,8 @@ def _parquet(stream: pa.NativeFile, size: int, columns: Columns) -> Iterator[Blo
         raise BatchError(f"it has {done} rows, and says {rows}")
     if not rows:
         fields = [schema.field(name) for name in wanted]
-        yield Block.of(pa.schema(fields).empty_table().to_batches()[0], text, kept, consumed=size)
+        none = pa.RecordBatch.from_pylist([], schema=pa.schema(fields))
+        yield Block.of(none, text, kept, consumed=size)
 
 
 def _batch_rows(metadata: pq.FileMetaData, wanted: set[str]) -> int:

@@ -88,7 +88,8 @@ class Writer:
     def _text(self, kept: pa.Schema) -> Any:
         sink: Any = self._sink
         if self._format.compression is not None:
-            sink = pa.CompressedOutputStream(pa.PythonFile(sink, "w"), self._format.compression)
+            sink = pa.PythonFile(_LeftOpen(sink), "w")
+            sink = pa.CompressedOutputStream(sink, self._format.compression)
         if self._format.kind == "tsv":
             sink.write(as_text.tsv_header(kept, self._result_column))
         return sink
@@ -110,6 +111,19 @@ class Writer:
             # The first error tells more than that of a file which is given up.
             if error is None:
                 raise
+
+
+class _LeftOpen:
+    """A file that stays open when Arrow closes it: who opened it has still to do with it."""
+
+    closed = False
+
+    def __init__(self, sink: BinaryIO):
+        self.write = sink.write
+        self.flush = sink.flush
+
+    def close(self) -> None:
+        """Does nothing."""
 
 
 def _told(schema: pa.Schema) -> str:
