@@ -41,21 +41,17 @@ def of_ending(text: str) -> Format | None:
 def of_name(name: str) -> Format | None:
     """The format that the ending of a file's name tells; ``None`` for an unknown one."""
     *_, last = name.split("/")
-    parts = last.lower().split(".")[1:]
+    parts = last.lower().lstrip(".").split(".")[1:]
     compressed = len(parts) > 1 and parts[-1] in _COMPRESSIONS
     return of_ending(".".join(parts[-2 if compressed else -1 :])) if parts else None
 
 
 def stem(name: str) -> str:
     """The name without the ending that tells its format."""
-    folder, slash, last = name.rpartition("/")
-    while "." in last[1:] and (
-        of_name(last) is not None or last.rsplit(".", 1)[1].lower() in _COMPRESSIONS
-    ):
-        last = last.rsplit(".", 1)[0]
-        if of_name(last) is None:
-            break
-    return f"{folder}{slash}{last}"
+    found = of_name(name)
+    if found is None:
+        return name
+    return name.rsplit(".", 1 if found.compression is None else 2)[0]
 
 
 def chosen(text: str, *, output: bool) -> Format:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -49,10 +51,16 @@ class Outcome:
 class _Part:
     """A block of the plan; ``first`` is the place of its first row in its file."""
 
-    job: Job
     source: Input
     block: Block
     first: int
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A job's parts are all read: its output need not wait for what comes next."""
+
+    job: Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,9 @@ def _score(
     renderer = Renderer(scorer, plan.format.kind, settings.result_column)
     unknown = UnknownTokens(scorer.model)
 
-    def work(part: _Part) -> _Scored:
+    def work(part: _Part | _End) -> _Scored | _End:
+        if isinstance(part, _End):
+            return part
         try:
             emitted = scorer.emitted(part.block.text)
             emitted.counts.not_text += part.block.not_text
@@ -122,12 +132,13 @@ def _score(
     marks = {job.relative: _marks(job) for job in jobs}
     finished = rows = 0
     with in_order(_parts(jobs, settings.read), work, settings.threads) as results:
-        scored = next(results, None)
         for job in jobs:
             counts = Counts()
             source: Input | None = None
             with _sink(job) as sink, Writer(sink, plan.format, settings.result_column) as writer:
-                while scored is not None and scored.part.job is job:
+                for scored in results:
+                    if isinstance(scored, _End):
+                        break
                     if source is not None and scored.part.source is not source:
                         finished += _size(source)
                     source = scored.part.source
@@ -135,7 +146,6 @@ def _score(
                     counts += scored.counts
                     rows += scored.counts.rows
                     progress.tell(rows, finished + scored.part.block.consumed)
-                    scored = next(results, None)
             if source is not None:
                 finished += _size(source)
             total += counts
@@ -150,13 +160,14 @@ def _write(writer: Writer, scored: _Scored) -> None:
         raise BatchError(f"{scored.part.source}: {error}") from error
 
 
-def _parts(jobs: list[Job], options: ReadOptions) -> Iterator[_Part]:
+def _parts(jobs: list[Job], options: ReadOptions) -> Iterator[_Part | _End]:
     for job in jobs:
         for source in job.inputs:
             first = 0
             for block in read_blocks(source, options):
-                yield _Part(job, source, block, first)
+                yield _Part(source, block, first)
                 first += len(block.text)
+        yield _End(job)
 
 
 @contextmanager
@@ -165,13 +176,22 @@ def _sink(job: Job) -> Iterator[BinaryIO]:
         with job.output.create() as stream:
             yield stream
         return
+    stream: Any = sys.stdout.buffer
+    # Unbuffered standard output is a raw file, whose write may take a part and say so.
+    raw = stream if isinstance(stream, io.RawIOBase) else None
+    if raw is not None:
+        stream = io.BufferedWriter(raw)
     try:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        yield stream
+        stream.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
         raise BatchError(f"cannot write standard output: {reason(error)}") from error
+    finally:
+        if raw is not None:
+            with contextlib.suppress(OSError):
+                stream.detach()
 
 
 def _fingerprint(plan: Plan, scorer: Scorer, settings: Settings) -> Mapping[str, Any]:

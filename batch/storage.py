@@ -39,8 +39,10 @@ class Location:
 
     def open(self) -> pa.NativeFile:
         """An Arrow file to read; raises ``OSError``."""
-        if self.local:
+        if self.local and self.system.isfile(self.path):
             return pa.OSFile(self.path)
+        if self.local:  # a pipe or a device, which Arrow opens only as a Python file
+            return pa.PythonFile(Path(self.path).open("rb"), mode="r")
         return pa.PythonFile(self.system.open(self.path, "rb"), mode="r")
 
     def exists(self) -> bool:
