@@ -176,6 +176,12 @@ def _sink(job: Job) -> Iterator[BinaryIO]:
         with job.output.create() as stream:
             yield stream
         return
+    with _standard_output() as stream:
+        yield stream
+
+
+@contextmanager
+def _standard_output() -> Iterator[BinaryIO]:
     stream: Any = sys.stdout.buffer
     # Unbuffered standard output is a raw file, whose write may take a part and say so.
     raw = stream if isinstance(stream, io.RawIOBase) else None

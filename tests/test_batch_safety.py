@@ -392,3 +392,20 @@ def test_a_reader_that_is_gone(artifact_path, tmp_path, buffered):
         errors = process.stderr.read()
     assert process.wait(60) == 1
     assert b"Traceback" not in errors
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_slow_reader_gets_all(artifact_path, tmp_path, buffered):
+    write(tmp_path, "in.txt", ["used honda"] * 20_000)
+    command = [sys.executable, "-m", "topiccore.cli", "batch", "in.txt", "-o", "-", "--keep-all"]
+    process = subprocess.Popen(
+        [*command, "--model", str(artifact_path)],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONUNBUFFERED": buffered},
+    )
+    with process, process.stdout as stream:
+        time.sleep(0.5)  # long enough for the pipe to be full
+        assert len(stream.readlines()) == 20_000
+    assert process.returncode == 0
