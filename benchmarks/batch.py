@@ -34,6 +34,13 @@ from training.collections import default_cache, load_queries
 
 PEERS = {"fasttext_words": 20, "sklearn_hashing": 1000}
 """The peers, and how many times their rate is the bar."""
+BUDGETS = {"fasttext_words": 4.0, "sklearn_hashing": 1000.0}
+"""What the peers' worker divides by the seconds of a single query for the rows of a batch.
+
+scikit-learn takes a thousand times less for a row of a large batch, so it gets the large one.
+"""
+ONE_BY_ONE = "sklearn_hashing"
+"""The peer that is measured a query a call too."""
 LEAST_RATE = 400_000
 MOST_MEMORY = 1 << 30
 SAMPLE = 200_000  # rows of the file that the peers are given, as texts in memory
@@ -57,7 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, default=Path("runs/peers"))
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="longest batch of a peer")
     parser.add_argument("--write", type=Path, help="the results page to write a section of")
     chosen = parser.parse_args(arguments)
     pool = list(load_queries(default_cache(), tell).values())
@@ -67,12 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         texts = _write_queries(source, pool, chosen.rows)
         tell(f"{chosen.rows:,} queries in {size(source.stat().st_size)} of Parquet")
         try:
-            commands, peers = _measure(chosen, folder, source, texts)
+            commands, peers, single = _measure(chosen, folder, source, texts)
         except (cache.PeerError, cache.PeerMissingError) as error:
             print(f"benchmarks.batch: {error}", file=sys.stderr)
             return 1
         stages = _stages(chosen.artifact, source, folder, min(STAGE_ROWS, chosen.rows))
-        report = _report(chosen, source, commands, peers, stages)
+        report = _report(chosen, source, commands, peers, single, stages)
     print("\n\n".join(report))
     if chosen.write:
         write_section(chosen.write, "batch", "Files end to end", report)
@@ -95,13 +101,15 @@ def _write_queries(path: Path, pool: list[str], rows: int) -> list[str]:
 
 def _measure(
     chosen: argparse.Namespace, folder: Path, source: Path, texts: list[str]
-) -> tuple[dict[int, Runs], dict[str, list[float]]]:
+) -> tuple[dict[int, Runs], dict[str, list[float]], list[float]]:
+    """Runs by threads, and seconds per row of each peer's batches and of single calls."""
     questions = folder / "questions.json"
     questions.write_text(json.dumps(texts), encoding="utf-8")
     models = _trained(chosen, folder)
     cores = os.cpu_count() or 1
     commands = {n: Runs(f"topiccore batch --threads {n}") for n in sorted({1, cores})}
     peers: dict[str, list[float]] = {name: [] for name in PEERS}
+    single: list[float] = []
     servers: dict[str, Server] = {}
     try:
         for name, model in models.items():
@@ -110,7 +118,9 @@ def _measure(
             for threads, runs in commands.items():
                 _command(chosen, source, folder / "topics.parquet", threads, runs)
             for name, server in servers.items():
-                peers[name].append(server.ask("batch", number, chosen.seconds))
+                peers[name].append(server.ask("batch", number, BUDGETS[name]))
+            alone = servers[ONE_BY_ONE].ask("single", number, 2.0)
+            single.append(float(np.median(alone)))
             tell(
                 f"round {number + 1}/{chosen.rounds}: rows/s "
                 + ", ".join(f"{runs.title} {rate(runs.seconds[-1])}" for runs in commands.values())
@@ -120,7 +130,7 @@ def _measure(
         for server in servers.values():
             with server:
                 pass
-    return commands, peers
+    return commands, peers, single
 
 
 def _trained(chosen: argparse.Namespace, folder: Path) -> dict[str, Path]:
@@ -184,6 +194,7 @@ def _report(
     source: Path,
     commands: dict[int, Runs],
     peers: dict[str, list[float]],
+    single: list[float],
     stages: dict[str, float],
 ) -> list[str]:
     cores = max(commands)
@@ -200,7 +211,18 @@ def _report(
         )
         told = f"{ratio.value:,.1f} ({ratio.low:,.1f} to {ratio.high:,.1f})"
         title = cache.module(name).TITLE
-        rows.append([f"times {title}", told, f"{times:,} at least", ratio.value >= times])
+        rows.append(
+            [f"times {title}, large batches", told, f"{times:,} at least", ratio.value >= times]
+        )
+    alone = timing.median_ratio(np.array(single)[:, None], np.array(whole.seconds)[:, None])
+    rows.append(
+        [
+            f"times {cache.module(ONE_BY_ONE).TITLE}, a query a call",
+            f"{alone.value:,.0f} ({alone.low:,.0f} to {alone.high:,.0f})",
+            f"{PEERS[ONE_BY_ONE]:,} at least",
+            alone.value >= PEERS[ONE_BY_ONE],
+        ]
+    )
     verdicts = [[*map(str, row[:3]), "yes" if row[3] else "**no**"] for row in rows]
     figures = [
         [runs.title, rate(float(np.median(runs.seconds))), duration(float(np.median(runs.cpu)))]
@@ -216,8 +238,9 @@ def _report(
         f"{chosen.rows:,} logged queries drawn with replacement, {size(source.stat().st_size)} of "
         f"Parquet in, Parquet out; {chosen.rounds} rounds, sides in turns; the command from the "
         f"start of its process to its end, all cores being {cores} threads",
-        f"peers: their own batch prediction of the first {SAMPLE:,} rows (as many as fit into "
-        f"{chosen.seconds:g} s), from texts in memory, without reading and writing, one thread",
+        f"peers: their own batch prediction of the first {SAMPLE:,} rows in large batches "
+        "of several seconds (fastText) and of some ten thousand rows (scikit-learn), from texts in "
+        "memory, without reading and writing, one thread",
         "ratios: median over rounds, with the 95 % bootstrap interval",
     ]
     return [
