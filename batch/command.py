@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from batch import formats, summary
+from batch.errors import BatchError
 from batch.inputs import find_inputs
 from batch.outputs import make_plan
 from batch.readers import ReadOptions
@@ -96,6 +97,9 @@ def run(arguments: argparse.Namespace) -> int:
     given = formats.chosen(arguments.source, output=False) if arguments.source else None
     inputs = find_inputs(arguments.input, given)
     plan = make_plan(inputs, arguments.output, arguments.to)
+    report = locate(arguments.summary) if arguments.summary else None
+    if report is not None and not arguments.overwrite and report.exists():
+        raise BatchError(f"{report}: exists already (--overwrite replaces it)")
     scorer = Scorer(
         load(arguments.model),
         Options(arguments.min_score, arguments.max_labels, arguments.topics_only),
@@ -114,8 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
     with _terminable():
         outcome = score_files(plan, scorer, settings)
     told = scorer.model, outcome.counts, time.perf_counter() - start, outcome.scored_now
-    if arguments.summary:
-        with locate(arguments.summary).create() as stream:
+    if report is not None:
+        with report.create() as stream:
             stream.write(json.dumps(summary.as_json(*told), indent=2).encode() + b"\n")
     if not arguments.quiet:
         print(summary.as_text(*told), file=sys.stderr)

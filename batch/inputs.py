@@ -19,12 +19,14 @@ _MAGIC = re.compile(r"[*?\[]")
 class Input:
     """A file to score; ``location`` is ``None`` for standard input.
 
-    ``relative`` is its path below the folder that was named, or its name.
+    ``relative`` is its path below the folder that was named, or its name; ``folder`` is that folder
+    when all of its files are inputs.
     """
 
     location: Location | None
     relative: str
     format: Format
+    folder: Location | None = None
 
     def __str__(self) -> str:
         return "standard input" if self.location is None else str(self.location)
@@ -42,24 +44,25 @@ def find_inputs(names: Sequence[str], given: Format | None) -> list[Input]:
             found.append(Input(None, "stdin", given or Format("txt")))
             continue
         try:
-            for location, relative in _files(name):
+            place = locate(name)
+            folder = place if place.is_folder() else None
+            for location, relative in _files(name, place):
                 kind = given or formats.of_name(relative)
                 if kind is None:
                     raise BatchError(f"{location}: its ending tells no format; name one (--from)")
-                found.append(Input(location, relative, kind))
+                found.append(Input(location, relative, kind, folder))
         except OSError as error:
             raise BatchError(f"cannot read {name}: {error.strerror or error}") from error
     seen: set[str] = set()
     for one in found:
-        place = "-" if one.location is None else f"{type(one.location.system)}{one.location.path}"
-        if place in seen:
+        key = "-" if one.location is None else f"{type(one.location.system)}{one.location.path}"
+        if key in seen:
             raise BatchError(f"{one} is named twice")
-        seen.add(place)
+        seen.add(key)
     return found
 
 
-def _files(name: str) -> list[tuple[Location, str]]:
-    place = locate(name)
+def _files(name: str, place: Location) -> list[tuple[Location, str]]:
     if place.is_folder():
         paths = [path for path in place.system.find(place.path) if not _hidden(path, place.path)]
         if not paths:

@@ -60,6 +60,13 @@ def make_plan(inputs: Sequence[Input], output: str, ending: str | None) -> Plan:
 def _folder(inputs: Sequence[Input], folder: Location, kind: Format, ending: str) -> Plan:
     if folder.exists() and not folder.is_folder():
         raise BatchError(f"{folder} is a file, and its ending tells no format")
+    for one in inputs:
+        # What a run writes must not be what the next one reads.
+        root = one.folder
+        if root is None or type(root.system) is not type(folder.system):
+            continue
+        if f"{folder.path}/".startswith(f"{root.path.rstrip('/')}/"):
+            raise BatchError(f"{folder} lies in the folder {root}, which is an input")
     places = {
         (type(one.location.system), one.location.path): one
         for one in inputs

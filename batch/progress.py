@@ -22,27 +22,26 @@ class Progress:
         self._clock = clock
         self._start = self._told = clock()
 
-    def tell(self, rows: int, done: int, skipped: int = 0) -> None:
-        """``rows`` and ``done`` bytes so far, ``skipped`` bytes of them by an earlier run."""
+    def tell(self, rows: int, done: int) -> None:
+        """``rows`` and ``done`` bytes so far."""
         now = self._clock()
         if not self._shown or now - self._told < (_TERMINAL if self._terminal else _LINES):
             return
         self._told = now
-        text = self.line(rows, done, skipped, now - self._start)
+        text = self.line(rows, done, now - self._start)
         if self._terminal:
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
         else:
             print(text, file=sys.stderr, flush=True)
 
-    def line(self, rows: int, done: int, skipped: int, seconds: float) -> str:
+    def line(self, rows: int, done: int, seconds: float) -> str:
         """``"1,200,000 rows, 40.0 %, 800,000 rows/s, 2 s left"``."""
         parts = [f"{rows:,} rows"]
-        fresh = done - skipped
         if self._total:
             parts.append(f"{min(done / self._total, 1):.1%}")
         parts.append(f"{rows / max(seconds, 1e-9):,.0f} rows/s")
-        if self._total and fresh > 0:
-            left = seconds * max(self._total - done, 0) / fresh
+        if self._total and done > 0:
+            left = seconds * max(self._total - done, 0) / done
             parts.append(f"{_time(left)} left")
         return ", ".join(parts)
 

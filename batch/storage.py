@@ -73,9 +73,12 @@ class Location:
         return bytes(self.system.cat_file(self.path))
 
     def remove(self) -> None:
-        """Removes the file if it is there."""
-        if self.exists():
-            self.system.rm_file(self.path)
+        """Removes the file, or the folder with all that is in it, if it is there."""
+        try:
+            if self.exists():
+                self.system.rm(self.path, recursive=True)
+        except OSError as error:
+            raise BatchError(f"cannot remove {self}: {reason(error)}") from error
 
     @contextmanager
     def create(self) -> Iterator[BinaryIO]:

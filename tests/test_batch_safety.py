@@ -173,6 +173,10 @@ def test_outputs_that_cannot_be(refused, tmp_path):
     (tmp_path / "file").write_text("x")
     refused("a.jsonl is an input too", "a.jsonl", "-o", "a.jsonl", "--overwrite")
     refused("a.jsonl is an input too", "a.jsonl", "-o", ".", "--to", "jsonl", "--overwrite")
+    write(tmp_path, "in/a.txt")
+    refused("in/out lies in the folder in,", "in", "-o", "in/out")
+    refused("in lies in the folder in/,", "in/", "-o", "in")
+    refused("a.txt: exists already", "a.txt", "-o", "out.jsonl", "--summary", "a.txt")
     refused("would both become", "a.jsonl", "a.txt", "-o", "out")
     refused("file is a file", "a.txt", "-o", "file")
     refused("cannot write file/x.jsonl: ", "a.txt", "-o", "file/x.jsonl")
@@ -289,6 +293,18 @@ def test_an_unfinished_run_of_other_settings(batch_command, refused, tmp_path):
     assert leftovers(tmp_path) == []
 
 
+def test_a_journal_that_is_broken_is_no_journal(batch_command, refused, tmp_path):
+    _folder(tmp_path)
+    (tmp_path / "in/2.csv").write_bytes(b"")
+    assert batch_command("in", "-o", "out")[0] == 1
+    write(tmp_path, "in/2.csv", QUERIES[2:] * 3)
+    for path in (tmp_path / "out" / NAME).iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    refused("0.parquet: exists already", "in", "-o", "out")
+    assert batch_command("in", "-o", "out", "--overwrite")[0] == 0
+    assert leftovers(tmp_path) == []
+
+
 def test_changed_inputs_and_lost_outputs_are_done_again(batch_command, tmp_path):
     _folder(tmp_path)
     (tmp_path / "in/4.csv").write_bytes(b"")
@@ -348,9 +364,9 @@ def test_no_more_is_drawn_than_is_used():
 def test_time_left():
     clock = iter([0.0, 10.0]).__next__
     progress = Progress(1000, shown=False, clock=clock)
-    assert progress.line(50, 250, 0, 10.0) == "50 rows, 25.0%, 5 rows/s, 30 s left"
-    assert progress.line(50, 10, 0, 60.0).endswith("1 h 39 min left")
-    assert Progress(None, shown=False).line(5, 0, 0, 1.0) == "5 rows, 5 rows/s"
+    assert progress.line(50, 250, 10.0) == "50 rows, 25.0%, 5 rows/s, 30 s left"
+    assert progress.line(50, 10, 60.0).endswith("1 h 39 min left")
+    assert Progress(None, shown=False).line(5, 0, 1.0) == "5 rows, 5 rows/s"
 
 
 @pytest.mark.parametrize(
