@@ -20,9 +20,8 @@ from batch.readers import ReadOptions
 from batch.run import Settings, default_threads, score_files
 from batch.scoring import Options, Scorer
 from batch.storage import locate
-from topiccore import load
 from topiccore.cli import Command
-from topiccore.score_command import DEFAULT_MODEL
+from topiccore.model import default_model, load
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=Path,
-        default=Path(DEFAULT_MODEL),
-        help=f"artifact directory (default: {DEFAULT_MODEL})",
+        metavar="DIR",
+        default=default_model(),
+        help="artifact directory (default: %(default)s)",
     )
     files = parser.add_argument_group("files")
     files.add_argument(

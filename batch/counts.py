@@ -30,14 +30,14 @@ class Counts:
     """Rows with at least one label."""
     labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     """int64 [labels]: rows that have the label."""
-    examined: int = 0
-    """Rows whose tokens were looked up."""
     tokens: int = 0
-    """Tokens, all rows, as far as the examined ones tell."""
+    """Tokens that were scored."""
     unknown: int = 0
     """Those of ``tokens`` that the model has no row for."""
+    examined: int = 0
+    """Rows that ``frequent`` was counted on."""
     frequent: Counter[str] = field(default_factory=Counter)
-    """How often each unknown token was seen, of the same estimate."""
+    """How often each unknown token stands in the examined rows."""
 
     def __iadd__(self, other: Counts) -> Counts:
         for name in ("rows", "nulls", "not_text", "too_long", "truncated", "covered"):

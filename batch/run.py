@@ -120,7 +120,7 @@ def _score(
         try:
             emitted = scorer.emitted(part.block.text)
             emitted.counts.not_text += part.block.not_text
-            unknown.count(part.block.text, part.first, emitted.counts)
+            unknown.count(part.block.text, part.first, emitted)
             return _Scored(part, renderer.render(part.block.kept, emitted), emitted.counts)
         except BatchError as error:
             raise BatchError(f"{part.source}: {error}") from error

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from batch.counts import Counts
 from batch.errors import BatchError
-from topiccore import MAX_QUERY_BYTES, QueryTooLongError, TopicModel
+from topiccore import MAX_QUERY_BYTES, ArrowAnswers, TopicModel
 
 TOPICS = pa.list_(pa.struct([("code", pa.string()), ("score", pa.float64())]))
 """The type of a result: the emitted labels of a query, best first."""
@@ -53,6 +53,8 @@ class Emitted:
     """int32 [emitted]: positions in the taxonomy."""
     scores: NDArray[np.float64]
     """float64 [emitted]"""
+    unknown: NDArray[np.uint16]
+    """uint16 [rows]: tokens that the model has no row for."""
     counts: Counts
 
 
@@ -111,16 +113,14 @@ class Scorer:
         if pa.types.is_dictionary(column.type):
             return self._emitted_of_dictionary(column, threads)
         column, too_long = self._scorable(column)
-        # With topics alone the limit can only be applied once subtopics are out.
-        limit = None if self.options.topics_only else self.options.max_labels
-        answers = self.model.score_arrow(
-            column, min_score=self.options.min_score, max_labels=limit, threads=threads
-        )
+        answers = self._answers(column, threads)
         return self._counted(
             *self._chosen(answers.offsets, answers.labels, answers.scores),
             nulls=column.null_count - too_long,
             too_long=too_long,
-            truncated=int(np.count_nonzero(answers.truncated)),
+            truncated=answers.truncated,
+            tokens=answers.tokens,
+            unknown=answers.unknown,
         )
 
     def _emitted_of_dictionary(self, column: pa.DictionaryArray, threads: int) -> Emitted:
@@ -128,10 +128,7 @@ class Scorer:
         if len(values) > len(column):
             return self.emitted(column.cast(column.type.value_type), threads=threads)
         values, _ = self._scorable(values)
-        limit = None if self.options.topics_only else self.options.max_labels
-        answers = self.model.score_arrow(
-            values, min_score=self.options.min_score, max_labels=limit, threads=threads
-        )
+        answers = self._answers(values, threads)
         ends, labels, scores = self._chosen(answers.offsets, answers.labels, answers.scores)
         # One value more, without labels, for the rows that are null themselves.
         places = pc.fill_null(column.indices.cast(pa.int64()), len(values)).to_numpy()
@@ -147,7 +144,16 @@ class Scorer:
             scores[source],
             nulls=int(np.count_nonzero(missing & ~too_long)),
             too_long=int(np.count_nonzero(too_long)),
-            truncated=int(np.count_nonzero(np.append(answers.truncated, False)[places])),
+            truncated=np.append(answers.truncated, False)[places],
+            tokens=np.append(answers.tokens, np.uint16(0))[places],
+            unknown=np.append(answers.unknown, np.uint16(0))[places],
+        )
+
+    def _answers(self, column: pa.Array, threads: int) -> ArrowAnswers:
+        # With topics alone the limit can only be applied once subtopics are out.
+        limit = None if self.options.topics_only else self.options.max_labels
+        return self.model.score_arrow(
+            column, min_score=self.options.min_score, max_labels=limit, threads=threads
         )
 
     def _scorable(self, column: pa.Array) -> tuple[pa.Array, int]:
@@ -159,18 +165,14 @@ class Scorer:
             return self._scorable(column.storage)
         if not is_text(kind):
             raise BatchError(f"the text column is of type {kind}, not of strings")
-        try:
-            if _may_be_too_long(column):
-                self._check_lengths(column)
-        except QueryTooLongError:
-            wrong = _too_long(column)
-            kept = pc.if_else(pa.array(wrong), None, _with_offsets(column))
-            return kept, int(np.count_nonzero(wrong))
-        return column, 0
-
-    def _check_lengths(self, column: pa.Array) -> None:
-        if _too_long(column).any():
-            raise QueryTooLongError
+        # No row is longer than all bytes together.
+        if column.nbytes <= MAX_QUERY_BYTES:
+            return column, 0
+        wrong = _too_long(column)
+        if not wrong.any():
+            return column, 0
+        kept = pc.if_else(pa.array(wrong), None, with_offsets(column))
+        return kept, int(np.count_nonzero(wrong))
 
     def _chosen(
         self, offsets: NDArray[np.int32], labels: NDArray[np.int32], scores: NDArray[np.float64]
@@ -195,17 +197,21 @@ class Scorer:
         *,
         nulls: int,
         too_long: int,
-        truncated: int,
+        truncated: NDArray[np.bool_],
+        tokens: NDArray[np.uint16],
+        unknown: NDArray[np.uint16],
     ) -> Emitted:
         counts = Counts(
             rows=len(offsets) - 1,
             nulls=nulls,
             too_long=too_long,
-            truncated=truncated,
+            truncated=int(np.count_nonzero(truncated)),
+            tokens=int(tokens.sum(dtype=np.int64)),
+            unknown=int(unknown.sum(dtype=np.int64)),
             covered=int(np.count_nonzero(np.diff(offsets))),
             labels=np.bincount(labels, minlength=len(self.codes)),
         )
-        return Emitted(offsets, labels, scores, counts)
+        return Emitted(offsets, labels, scores, unknown, counts)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -222,18 +228,15 @@ def listed(names: list[str]) -> str:
     return ", ".join(map(repr, names)) or "none"
 
 
-def _may_be_too_long(column: pa.Array) -> bool:
-    # No row is longer than all bytes together.
-    return bool(column.nbytes > MAX_QUERY_BYTES)
-
-
 def _too_long(column: pa.Array) -> NDArray[np.bool_]:
-    lengths = pc.fill_null(pc.binary_length(_with_offsets(column)), 0)
+    lengths = pc.fill_null(pc.binary_length(with_offsets(column)), 0)
     return np.asarray(lengths.to_numpy(zero_copy_only=False) > MAX_QUERY_BYTES)
 
 
-def _with_offsets(column: pa.Array) -> pa.Array:
-    # Arrow computes nothing on views; bytes, since text is not checked for being UTF-8.
+def with_offsets(column: pa.Array) -> pa.Array:
+    """The column in a layout that Arrow can compute on, as bytes: text may be no UTF-8."""
+    if isinstance(column.type, pa.BaseExtensionType):
+        return with_offsets(column.storage)
     if column.type in (pa.string_view(), pa.binary_view()):
         return column.cast(pa.large_binary())
     return column.view(_BINARY[column.type]) if column.type in _BINARY else column

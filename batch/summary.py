@@ -41,10 +41,10 @@ def as_json(model: TopicModel, counts: Counts, seconds: float, scored_now: int) 
             "share": _share(counts.unknown, counts.tokens),
             "tokens": counts.tokens,
             "unknown": counts.unknown,
-            "rows_examined": counts.examined,
             "frequent": [
                 {"token": token, "times": times} for token, times in _frequent(counts, 100)
             ],
+            "frequent_in_rows": counts.examined,
         },
         "seconds": seconds,
         "rows_scored_now": scored_now,
@@ -69,11 +69,11 @@ def as_text(model: TopicModel, counts: Counts, seconds: float, scored_now: int) 
         if number:
             lines.append(f"{number:,} {what}")
     lines.append(f"coverage: {_percent(counts.covered, counts.rows)} of rows have a topic")
-    sample = "" if counts.examined == counts.rows else f" (of {counts.examined:,} rows)"
-    lines.append(f"unknown tokens: {_percent(counts.unknown, counts.tokens)}{sample}")
+    lines.append(f"unknown tokens: {_percent(counts.unknown, counts.tokens)}")
     if counts.frequent:
+        sample = "" if counts.examined == counts.rows else f" (in {counts.examined:,} of the rows)"
         words = ", ".join(_printable(token) for token, _ in _frequent(counts, _TOKENS))
-        lines.append(f"most often: {words}")
+        lines.append(f"most often{sample}: {words}")
     found = [
         (int(number), label)
         for label, number in zip(model.taxonomy, _labels(model, counts), strict=True)

@@ -379,7 +379,7 @@ def test_summary(batch, model, tmp_path):
         having = sum(any(x["code"] == label["code"] for x in row) for row in rows)
         assert (label["rows"], label["share"]) == (having, having / len(queries))
     assert {"token": "qqq", "times": 2} in found["unknown_tokens"]["frequent"]
-    assert found["unknown_tokens"]["rows_examined"] == len(queries)
+    assert found["unknown_tokens"]["frequent_in_rows"] == len(queries)
     assert f"coverage: {found['coverage']:.1%}" in err
     assert "Vehicles" in err
 

@@ -26,6 +26,7 @@ TYPES = [
     *(pa.string(), pa.large_string(), pa.string_view()),
     *(pa.binary(), pa.large_binary(), pa.binary_view()),
     *(pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.uint32(), pa.large_binary())),
+    pa.json_(),
 ]
 WORDS = ["used", "honda", "civic", "cheap", "hotel", "東", "🚗", "dallas", "red", "dress", "x"]
 
@@ -142,7 +143,7 @@ def test_counts_add_up_and_come_back(model):
     for queries in (QUERIES, [None, "honda qqq qqq"], []):
         column = pa.array(queries, pa.string())
         emitted = scorer.emitted(column)
-        unknown.count(column, 0, emitted.counts)
+        unknown.count(column, 0, emitted)
         parts.append(emitted.counts)
     total = Counts()
     for part in parts:
@@ -153,15 +154,19 @@ def test_counts_add_up_and_come_back(model):
     assert total.frequent["qqq"] == 2
 
 
-def test_unknown_tokens_are_those_without_a_row(any_model):
-    counts = Counts()
-    queries = [*QUERIES, None, "honda qqq", "qqq qqq honda zzz"]
-    UnknownTokens(any_model).count(pa.array(queries), 0, counts)
+@pytest.mark.parametrize("kind", TYPES, ids=str)
+def test_unknown_tokens_are_those_without_a_row(any_model, kind):
+    queries = [*QUERIES, None, "honda qqq", "qqq qqq honda zzz", "qqq"]
+    column = pa.array(queries).cast(kind)
+    emitted = Scorer(any_model).emitted(column)
+    UnknownTokens(any_model).count(column, 0, emitted)
     tokens = [token for q in queries if q for token in tokenize(q)[0]]
     unknown = [t for q in queries if q for t in _unknown(any_model, q)]
+    counts = emitted.counts
     assert (counts.tokens, counts.unknown) == (len(tokens), len(unknown))
+    assert emitted.unknown.tolist() == [len(_unknown(any_model, q)) if q else 0 for q in queries]
     assert counts.frequent == {word: unknown.count(word) for word in set(unknown)}
-    assert counts.frequent["qqq"] == 3
+    assert counts.frequent["qqq"] == 4
     assert counts.examined == len(queries)
 
 
@@ -175,13 +180,17 @@ def test_which_rows_are_examined_does_not_depend_on_blocks(model):
     rows = FIRST + 20 * STEP + 7
     column = pa.array([f"honda q{random.randint(50)}" for _ in range(rows)])
     unknown = UnknownTokens(model)
-    whole, parts = Counts(), Counts()
+    scorer, parts = Scorer(model), Counts()
+    whole = scorer.emitted(column)
     unknown.count(column, 0, whole)
     for start in range(0, rows, 733):
-        unknown.count(column[start : start + 733], start, parts)
-    assert whole.as_json() == parts.as_json()
-    assert whole.examined == FIRST + 21
-    assert whole.tokens == 2 * (FIRST + 21 * STEP)
+        part = column[start : start + 733]
+        emitted = scorer.emitted(part)
+        unknown.count(part, start, emitted)
+        parts += emitted.counts
+    assert whole.counts.as_json() == parts.as_json()
+    assert parts.examined == parts.frequent.total() == FIRST + 21
+    assert (parts.tokens, parts.unknown) == (2 * rows, rows)
 
 
 def test_score_service_and_columns_agree(model):
