@@ -1,6 +1,7 @@
 """What an unfinished run has done already, kept in its output folder until it is finished.
 
-A hidden folder with the settings of the run and a small file for each output that is complete.
+A hidden folder with the settings of the run and a small file for each output that is complete, or
+just about to be.
 """
 
 from __future__ import annotations
@@ -52,20 +53,30 @@ class Journal:
     def counts_of(self, job: Job) -> Counts | None:
         """What was counted when the job was done; ``None`` when it is to do (again)."""
         entry = self._entry(job)
-        if entry is None or job.output is None or not job.output.exists():
+        if not entry or job.output is None or not job.output.exists():
             return None
         if entry["inputs"] != marks_of(job) or entry["size"] != job.output.size():
             return None
         return Counts.from_json(entry["counts"])
 
     def is_own(self, job: Job) -> bool:
-        """Whether this run has written the job's output, even if from an input since changed."""
+        """Whether the job's output is of this run, even if of an input since changed."""
         return self._entry(job) is not None
+
+    def announce(self, job: Job) -> None:
+        """Notes that the job's output is about to take its name.
+
+        A run that is killed just after that finds its own file there, not one of somebody else.
+        """
+        self._note(job, {})
 
     def record(self, job: Job, marks: list[list[str]], counts: Counts) -> None:
         """Notes a job whose output is there; ``marks`` are those of its inputs when it began."""
-        if job.output is None:
-            return
+        if job.output is not None:
+            size = job.output.size()
+            self._note(job, {"inputs": marks, "size": size, "counts": counts.as_json()})
+
+    def _note(self, job: Job, entry: dict[str, Any]) -> None:
         if not self._begun:
             self._place.remove()
             _write(
@@ -73,7 +84,6 @@ class Journal:
                 {"settings": self._settings, "overwrite": self._overwrite},
             )
             self._begun = True
-        entry = {"inputs": marks, "size": job.output.size(), "counts": counts.as_json()}
         _write(self._place.child(_name(job)), entry)
 
     def close(self) -> None:

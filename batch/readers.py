@@ -15,7 +15,7 @@ from batch.inputs import Input
 from batch.plain_text import read_lines
 from batch.scoring import is_text
 from batch.storage import reason
-from batch.streams import ByteStream, standard_input
+from batch.streams import ByteStream, seekable, standard_input
 
 ROWS = 65536
 """Rows of a block at most."""
@@ -54,12 +54,10 @@ def _blocks(source: Input, options: ReadOptions) -> Iterator[Block]:
     kind = source.format.kind
     columns = Columns(options.text_column, options.keep)
     if kind == "parquet":
-        if source.location is None:
-            raise BatchError("Parquet cannot be read from a stream; give a file")
-        with source.location.open() as stream:
-            yield from _parquet(stream, source.location.size(), columns)
+        with _opened(source) as raw, seekable(raw) as stream:
+            yield from _parquet(stream, columns)
         return
-    with standard_input() if source.location is None else source.location.open() as raw:
+    with _opened(source) as raw:
         stream = ByteStream(raw, source.format.compression, BLOCK_BYTES)
         if kind == "txt":
             yield from read_lines(stream, columns)
@@ -70,8 +68,13 @@ def _blocks(source: Input, options: ReadOptions) -> Iterator[Block]:
             yield from delimited.read(stream, columns, delimiter, options.header)
 
 
-def _parquet(stream: pa.NativeFile, size: int, columns: Columns) -> Iterator[Block]:
-    file = pq.ParquetFile(stream, buffer_size=_BUFFER)
+def _opened(source: Input) -> pa.NativeFile:
+    return standard_input() if source.location is None else source.location.open()
+
+
+def _parquet(stream: pa.NativeFile, columns: Columns) -> Iterator[Block]:
+    size = stream.size()
+    file = pq.ParquetFile(stream, buffer_size=_BUFFER, page_checksum_verification=True)
     schema = file.schema_arrow
     names = list(schema.names)
     text = columns.text_of(names, [field.name for field in schema if is_text(field.type)])

@@ -135,17 +135,20 @@ def _score(
         for job in jobs:
             counts = Counts()
             source: Input | None = None
-            with _sink(job) as sink, Writer(sink, plan.format, settings.result_column) as writer:
-                for scored in results:
-                    if isinstance(scored, _End):
-                        break
-                    if source is not None and scored.part.source is not source:
-                        finished += _size(source)
-                    source = scored.part.source
-                    _write(writer, scored)
-                    counts += scored.counts
-                    rows += scored.counts.rows
-                    progress.tell(rows, finished + scored.part.block.consumed)
+            with _sink(job) as sink:
+                with Writer(sink, plan.format, settings.result_column) as writer:
+                    for scored in results:
+                        if isinstance(scored, _End):
+                            break
+                        if source is not None and scored.part.source is not source:
+                            finished += _size(source)
+                        source = scored.part.source
+                        _write(writer, scored)
+                        counts += scored.counts
+                        rows += scored.counts.rows
+                        progress.tell(rows, finished + scored.part.block.consumed)
+                if journal is not None:
+                    journal.announce(job)
             if source is not None:
                 finished += _size(source)
             total += counts

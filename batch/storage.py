@@ -5,6 +5,8 @@ Everything is written aside and then takes its name, so that a file is whole or 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,30 +86,62 @@ class Location:
     def create(self) -> Iterator[BinaryIO]:
         """A file to write that takes this name when the block succeeds and else is gone.
 
-        Raises ``BatchError`` naming the file when it cannot be written.
+        Raises ``BatchError`` naming the file when it cannot be written, or is being written by
+        another process of this machine.
         """
         folder, _, last = self.path.rpartition("/")
         partial = f"{folder}/.{last}.partial"
         try:
             self.system.makedirs(folder, exist_ok=True)
-            try:
-                with self._open_new(partial) as stream:
-                    yield stream
-                    if self.local:
-                        stream.flush()
-                        os.fsync(stream.fileno())
-                if self.local:
-                    os.replace(partial, self.path)
-                else:
-                    self.system.mv(partial, self.path)
-            finally:
-                if self.system.exists(partial):
-                    self.system.rm_file(partial)
+            with self._local(partial) if self.local else self._remote(partial) as stream:
+                yield stream
         except OSError as error:
             raise BatchError(f"cannot write {self}: {reason(error)}") from error
 
-    def _open_new(self, path: str) -> Any:
-        return Path(path).open("wb") if self.local else self.system.open(path, "wb")
+    @contextmanager
+    def _local(self, partial: str) -> Iterator[BinaryIO]:
+        try:
+            with open(partial, "wb", opener=_uncut) as stream:
+                if not _locked(stream, partial):
+                    raise BatchError(f"{self} is being written by another run")
+                stream.truncate(0)
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+                os.replace(partial, self.path)
+        except BaseException:
+            _remove_abandoned(partial)
+            raise
+
+    @contextmanager
+    def _remote(self, partial: str) -> Iterator[BinaryIO]:
+        try:
+            with self.system.open(partial, "wb") as stream:
+                yield stream
+            self.system.mv(partial, self.path)
+        finally:
+            if self.system.exists(partial):
+                self.system.rm_file(partial)
+
+
+def _remove_abandoned(path: str) -> None:
+    with contextlib.suppress(OSError), open(path, "rb") as stream:
+        if _locked(stream, path):
+            os.unlink(path)
+
+
+def _uncut(path: str, flags: int) -> int:
+    # What another run has written there stays until it is known to be dead.
+    return os.open(path, flags & ~os.O_TRUNC, 0o666)
+
+
+def _locked(stream: BinaryIO, path: str) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    # Before the lock was free, the file may have got its final name.
+    return os.path.exists(path) and os.path.samestat(os.fstat(stream.fileno()), os.stat(path))
 
 
 def locate(name: str) -> Location:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 
+_PIECE = 1 << 20
+
 
 class ByteStream:
-    """The plain bytes of an Arrow file, with what was read ahead and how far reading has come."""
+    """The plain bytes of an Arrow file, with what was read ahead and how far reading has come.
+
+    Raises ``EOFError`` for a compressed file without a byte.
+    """
 
     def __init__(self, raw: pa.NativeFile, compression: str | None, block_bytes: int):
+        if compression is not None and _size(raw) == 0:
+            raise EOFError("Truncated compressed stream: it is empty")
         self._raw = raw
         self._plain = raw if compression is None else pa.CompressedInputStream(raw, compression)
         self._ahead = b""
@@ -81,3 +89,24 @@ class Readable(io.RawIOBase):
 def standard_input() -> pa.NativeFile:
     """Standard input as an Arrow file."""
     return pa.PythonFile(sys.stdin.buffer, mode="r")
+
+
+@contextlib.contextmanager
+def seekable(raw: pa.NativeFile) -> Iterator[pa.NativeFile]:
+    """The same file, or a temporary copy of what comes from a pipe."""
+    if _size(raw) is not None:
+        yield raw
+        return
+    with tempfile.TemporaryFile() as copy:
+        while piece := raw.read(_PIECE):
+            copy.write(piece)
+        copy.flush()
+        yield pa.PythonFile(copy, mode="r")
+
+
+def _size(raw: pa.NativeFile) -> int | None:
+    """Bytes; ``None`` of a pipe, which Arrow calls seekable like every file that can be read."""
+    try:
+        return int(raw.size())
+    except OSError:
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 
 import fsspec
@@ -321,6 +322,17 @@ def test_standard_input_and_output(batch, model, tmp_path, monkeypatch, source):
     rows = [json.loads(line)["topics"] for line in out.splitlines()]
     assert rows == [expected(model, q) for q in QUERIES]
     assert "coverage" in err
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_parquet_from_standard_input(artifact_path, model, tmp_path, piped):
+    data = write(tmp_path, "in.parquet").read_bytes()
+    command = [sys.executable, "-m", "topiccore.cli", "batch", "-", "--from", "parquet"]
+    command += ["-o", "out.tsv", "--model", str(artifact_path)]
+    with (tmp_path / "in.parquet").open("rb") as file:
+        given = {"input": data} if piped else {"stdin": file}
+        subprocess.run(command, cwd=tmp_path, check=True, **given)
+    assert rows_of(tmp_path / "out.tsv") == [expected(model, q) for q in QUERIES]
 
 
 def test_standard_output_as_tsv(batch, model, tmp_path):

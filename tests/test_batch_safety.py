@@ -30,6 +30,20 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFIN
 from topiccore.cli import main
 sys.exit(main(sys.argv[2:]))
 """
+KILLED = """\
+import os, signal, sys
+moment, name, *command = sys.argv[1:]
+replace = os.replace
+def rename(source, target):
+    if os.path.basename(target) != name:
+        return replace(source, target)
+    if moment == "after":
+        replace(source, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+os.replace = rename
+from topiccore.cli import main
+main(command)
+"""
 
 
 @pytest.fixture
@@ -111,6 +125,9 @@ def test_input_that_is_cut_off(refused, tmp_path, name):
         ("in.jsonl", b'{"query": "a"} {"query": "b"}\n', "line 1 is not JSON"),
         ("in.parquet", b"no parquet at all", "Parquet"),
         ("in.csv.gz", b"query\nx\n", "zlib"),
+        ("in.txt.gz", b"", "Truncated compressed stream"),
+        ("in.jsonl.zst", b"", "Truncated compressed stream"),
+        ("in.parquet", b"", "Parquet file size is 0 bytes"),
         ("in.tsv.zst", b"query\nx\n", "ZSTD"),
     ],
 )
@@ -144,7 +161,6 @@ def test_names_that_lead_nowhere(refused, tmp_path):
     refused("dangling.txt: there is no such file", "dangling.txt", "-o", "out.parquet")
     refused("no such format: 'xml'", "in.txt", "--from", "xml", "-o", "out.parquet")
     refused("nosuch://x/y", "nosuch://x/y", "-o", "out.parquet")
-    refused("Parquet cannot be read from a stream", "-", "--from", "parquet", "-o", "-")
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that fails to read")
@@ -276,6 +292,54 @@ def test_a_killed_run_goes_on_where_it_stopped(batch_command, artifact_path, tmp
     os.replace(tmp_path / "3.csv", tmp_path / "in/3.csv")
     assert batch_command("in", "-o", "out")[0] == 0
     assert _outputs(tmp_path / "out") == _outputs(tmp_path / "whole")
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_run_killed_beside_a_rename_goes_on(batch_command, artifact_path, tmp_path, moment):
+    _folder(tmp_path)
+    assert batch_command("in", "-o", "whole")[0] == 0
+    model = ["--model", str(artifact_path)]
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, moment, "2.parquet", "batch", "in", "-o", "out", *model],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.returncode == -signal.SIGKILL
+    assert (tmp_path / "out/2.parquet").exists() == (moment == "after")
+    assert batch_command("in", "-o", "out")[0] == 0
+    assert _outputs(tmp_path / "out") == _outputs(tmp_path / "whole")
+    assert leftovers(tmp_path) == []
+
+
+def test_two_runs_at_once_do_not_mix(batch_command, artifact_path, tmp_path):
+    # The first run holds its output open, since its second input is a pipe.
+    write(tmp_path, "a.txt")
+    os.mkfifo(tmp_path / "b.txt")
+    command = [sys.executable, "-m", "topiccore.cli", "batch", "a.txt", "b.txt", "-o", "out.tsv"]
+    process = subprocess.Popen([*command, "--model", str(artifact_path)], cwd=tmp_path)
+    try:
+        with (tmp_path / "b.txt").open("wb") as pipe:
+            deadline = time.monotonic() + 60
+            while not (tmp_path / ".out.tsv.partial").exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            code, err = batch_command("a.txt", "-o", "out.tsv")
+            assert code == 1
+            assert "out.tsv is being written by another run" in err
+            pipe.write(content("txt", QUERIES))
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert len(rows_of(tmp_path / "out.tsv")) == 2 * len(QUERIES)
+    assert leftovers(tmp_path) == []
+
+
+def test_what_a_killed_run_has_left_is_no_hindrance(batch_command, model, tmp_path):
+    write(tmp_path, "in.txt")
+    (tmp_path / ".out.tsv.partial").write_bytes(b"x" * 100_000)
+    assert batch_command("in.txt", "-o", "out.tsv")[0] == 0
+    assert rows_of(tmp_path / "out.tsv") == [expected(model, q) for q in QUERIES]
     assert leftovers(tmp_path) == []
 
 
