@@ -7,7 +7,7 @@ RUN := runs/demo
 SOURCES := $(wildcard topiccore/*.pyx topiccore/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format annotate reference bench gate peers sanitize fuzz clean meinheld
+.PHONY: help demo test lint format annotate reference bench bench-batch gate peers sanitize fuzz clean meinheld
 BASE ?= HEAD~1
 SECONDS ?= 600
 
@@ -55,6 +55,9 @@ bench: $(BENCH)  ## latency suites, score against fastText, scaling, roofline
 	$(BIN)/python -m benchmarks.score_latency
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.roofline
+
+bench-batch: $(BENCH)  ## files end to end, beside fastText and scikit-learn: benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.batch --write benchmarks/RESULTS.md
 
 gate: $(BENCH)  ## latency of this tree against BASE (default HEAD~1), both built and measured now
 	$(BIN)/python -m benchmarks.gate --base $(BASE)

@@ -30,6 +30,7 @@ from benchmarks.peers.server import Server
 from benchmarks.peers.targets import training_set
 from benchmarks.results import bullets, write_section
 from benchmarks.table import duration, rate, size, table
+from topiccore.model import default_model
 from training.collections import default_cache, load_queries
 
 PEERS = {"fasttext_words": 20, "sklearn_hashing": 1000}
@@ -60,7 +61,7 @@ class Runs:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.batch", description=__doc__)
-    parser.add_argument("--artifact", type=Path, default=Path("runs/demo/artifact"))
+    parser.add_argument("--artifact", type=Path, default=default_model())
     parser.add_argument("--cache", type=Path, default=Path("runs/peers"))
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=5)
