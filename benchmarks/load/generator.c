@@ -228,6 +228,7 @@ static int model_count;
 static struct { Kind kind; size_t line; int status; } examples[MOST_EXAMPLES];
 static int example_count;
 static int64_t start_time, measure_from, end_time, timeout_ns;
+static int64_t blocked; /* when a request that was due last found no free connection */
 static volatile sig_atomic_t stopped;
 
 static void stop(int signal) {
@@ -448,7 +449,8 @@ static void ask(Connection *connection, int64_t due, int64_t now) {
     connection->model_header = (Text){NULL, 0};
     if (connection->measured) {
         issued++;
-        histogram_add(&lateness, now - due);
+        /* Waiting for a connection is the server's doing, all else is the generator's. */
+        if (due > blocked) histogram_add(&lateness, now - due);
     }
     Text line = requests.lines[connection->line];
     puts_(connection, options.method);
@@ -768,7 +770,10 @@ static void run(void) {
                     next++;
                     continue;
                 }
-                if (!idle_first) break;
+                if (!idle_first) {
+                    blocked = now;
+                    break;
+                }
                 ask(idle_first, due, now);
                 next++;
                 now = now_ns();

@@ -78,7 +78,7 @@ class Found:
     latency_us: Mapping[str, float]
     """A request that timed out is in here with the timeout."""
     lateness_us: Mapping[str, float]
-    """How long after it was due a request was sent."""
+    """How long after it was due the generator sent a request that had a free connection."""
     warm_up_errors: int
     connects: int
     connect_failures: int

@@ -86,9 +86,10 @@ def reloads(trial: Trial) -> list[Verdict]:
                 _call(server, trial)
                 time.sleep(pause)
             found = generator.result()
-        _point(link, models[1])
+        last = models[(trial.reloads + 1) % 2]
+        _point(link, last)
         _call(server, trial)
-        wanted = _id(models[1])
+        wanted = _id(last)
         live = _live(server, wanted)
         return [
             Verdict(
