@@ -327,8 +327,8 @@ def _report(
         f"artifact {load(chosen.artifact).id[:12]}; {len(run.requests.queries):,} real queries in "
         f"random order over {chosen.connections} keep-alive connections; {chosen.workers} workers; "
         "the generator is on the same cores",
-        f"constant rate: {chosen.rate:,.0f} requests/s for {chosen.seconds:g} s, latency from when a "
-        f"request was due, the median of {chosen.runs} runs; a request not answered in "
+        f"constant rate: {chosen.rate:,.0f} requests/s for {chosen.seconds:g} s, latency from when "
+        f"a request was due, the median of {chosen.runs} runs; a request not answered in "
         f"{Load(run.requests.urls).timeout:g} s is an error and counts with that latency; servers "
         f"that are not topiccore's run once, {chosen.others_seconds:g} s",
         "every answer of topiccore was compared with what its artifact says in another process",

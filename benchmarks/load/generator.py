@@ -140,7 +140,10 @@ class Generator:
     ) -> None:
         if self.running:
             self._process.kill()
-            self._process.communicate()
+        self._process.wait()
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def send(load: Load, port: int) -> Found:

@@ -43,6 +43,9 @@ def killed_workers(trial: Trial) -> list[Verdict]:
             time.sleep(load.warm_up + 1)
             for _ in range(KILLS):
                 workers = server.workers()
+                if not workers:
+                    back = False
+                    break
                 # A connection has at most one request under way: that many may be lost.
                 held += processes.connections(workers[0], server.port)
                 os.kill(workers[0], signal.SIGKILL)
