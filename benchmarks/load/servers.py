@@ -24,27 +24,22 @@ from benchmarks.load.compiled import program
 from benchmarks.machine import ROOT
 
 START_SECONDS = 120
-GUNICORN = (
-    "{python} -m gunicorn --bind 127.0.0.1:{port} --workers {workers} --backlog 2048 "
-    "--log-level warning "
+_SERVE = (
+    "{python} -m topiccore.cli serve --model {model} --port {port} --workers {workers} --server "
 )
-THREADS = "--worker-class gthread --threads 32 --keep-alive 75 --http-parser python "
-MEINHELD = "--worker-class meinheld.gmeinheld.MeinheldWorker "
-SERVICE = "service.app:get_app()"
-CONSTANT = "benchmarks.load.constant_app:get_app()"
-WAYS = {
-    "granian": "{python} -m topiccore.cli serve --model {model} --port {port} --workers {workers} "
-    "{extra}",
-    "gunicorn": f"{GUNICORN}{THREADS}--no-control-socket {{extra}} {SERVICE}",
-    "meinheld": f"{GUNICORN}{MEINHELD}{{extra}} {SERVICE}",
-}
-"""How the service is run; TOPICCORE_MODEL is set too."""
+WAYS = {way: f"{_SERVE}{way} {{extra}}" for way in ("granian", "gunicorn", "meinheld")}
+"""How the service is run."""
+_GUNICORN = (
+    "{python} -m gunicorn --bind 127.0.0.1:{port} --workers {workers} --keep-alive 75 "
+    "--worker-connections 1024 --http-parser python --no-control-socket --log-level warning "
+)
+_CONSTANT = "benchmarks.load.constant_app:get_app()"
 CONSTANT_WAYS = {
     "granian": "{python} -m granian --interface wsgi --factory --http 1 --no-ws --host 127.0.0.1 "
     "--port {port} --workers {workers} --blocking-threads 256 --backlog 2048 --backpressure 1024 "
     "--respawn-failed-workers --log-level warning benchmarks.load.constant_app:get_app",
-    "gunicorn": f"{GUNICORN}{THREADS}--no-control-socket {CONSTANT}",
-    "meinheld": f"{GUNICORN}{MEINHELD}{CONSTANT}",
+    "gunicorn": f"{_GUNICORN}--worker-class gthread --threads 64 {_CONSTANT}",
+    "meinheld": f"{_GUNICORN}--worker-class service.meinheld_worker.MeinheldWorker {_CONSTANT}",
 }
 """A Falcon application that returns a constant, on the same servers with the same settings."""
 
