@@ -66,6 +66,10 @@ ONE_ANSWER = Criterion("200 or refused, nothing smuggled", _REFUSALS | {200})
 TOO_LARGE = Criterion("400, 413, 414, 431 or closed", frozenset({400, 413, 414, 431}))
 
 
+# RFC 9112, 8: what came may be answered or refused, but nothing more may follow it.
+INCOMPLETE = Criterion("200 or refused, then closed", _REFUSALS | {200}, closes=True)
+
+
 def answered(count: int = 1) -> Criterion:
     """The input is right, if unusual."""
     return Criterion(f"{count} x 200", frozenset({200}), count, silent=False)
@@ -159,7 +163,17 @@ def _chunks() -> list[Input]:
         Input("chunk of size 0xf", chunked(b"0xf\r\n" + BODY + b"\r\n0\r\n\r\n")),
         Input("chunk of 2^68 bytes", chunked(b"100000000000000000\r\n" + BODY + b"\r\n0\r\n\r\n")),
         Input("chunk longer than its size", chunked(b"3\r\n" + BODY + b"\r\n0\r\n\r\n")),
-        Input("chunk without an end of line", chunked(b"f\r\n" + BODY + b"0\r\n\r\n"), ends=True),
+        Input(
+            "chunk without an end of line, held open",
+            chunked(b"f\r\n" + BODY + b"0\r\n\r\n" + SMUGGLED),
+            INCOMPLETE,
+        ),
+        Input(
+            "chunk without an end of line",
+            chunked(b"f\r\n" + BODY + b"0\r\n\r\n"),
+            INCOMPLETE,
+            ends=True,
+        ),
         Input("chunk size ends with a bare LF", chunked(b"f\n" + BODY + b"\r\n0\r\n\r\n")),
         Input("chunk size ends with a bare CR", chunked(b"f\r" + BODY + b"\r\n0\r\n\r\n")),
         Input(
@@ -171,7 +185,7 @@ def _chunks() -> list[Input]:
             chunked(b"f;\n" + BODY + b"\r\n0\r\n\r\n" + SMUGGLED),
         ),
         Input("chunks end early", chunked(b"f\r\n" + BODY[:5]), ends=True),
-        Input("no last chunk", chunked(b"f\r\n" + BODY + b"\r\n"), ends=True),
+        Input("no last chunk", chunked(b"f\r\n" + BODY + b"\r\n"), INCOMPLETE, ends=True),
         Input("chunked with an extension", chunked(b"f;a=b\r\n" + CHUNKS[3:]), answered()),
         Input(
             "chunked trailer",
