@@ -11,6 +11,7 @@ SOURCES := $(wildcard topiccore/*.pyx topiccore/*.h)
 BASE ?= HEAD~1
 SECONDS ?= 600
 MINUTES ?= 20
+SERVER ?= granian
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,13 +70,13 @@ $(LOAD): $(READY)
 	@touch $@
 
 load: $(LOAD)  ## 2,000 requests a second and the most that goes, beside other servers
-	$(BIN)/python -m benchmarks.load.bars --artifact $(RUN)/artifact
+	$(BIN)/python -m benchmarks.load.bars --artifact $(RUN)/artifact --servers $(SERVER) --limit 60
 
 failures: $(READY)  ## slow, many and malformed clients, killed workers, reloads, a full disk
-	$(BIN)/python -m benchmarks.load.failures --artifact $(RUN)/artifact
+	$(BIN)/python -m benchmarks.load.failures --artifact $(RUN)/artifact --server $(SERVER) --limit 20
 
 soak: $(READY)  ## constant load for MINUTES (default 20) with memory that must stay flat
-	$(BIN)/python -m benchmarks.load.soak --minutes $(MINUTES) --artifact $(RUN)/artifact
+	$(BIN)/python -m benchmarks.load.soak --artifact $(RUN)/artifact --server $(SERVER) --minutes $(MINUTES)
 
 sanitize: $(READY)  ## kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(BIN)/python tools/sanitize.py

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from service_support import save_tiny_artifact
 from benchmarks.load import hostile, lives, processes, servers
 from benchmarks.load.failures import TESTS
 from benchmarks.load.hostile import Criterion, Input, Outcome, exchange
+from benchmarks.load.limit import limited
 from benchmarks.load.requests import write_requests
 from benchmarks.load.servers import Server, ServerError, running
 from benchmarks.load.soak import Sample, flat, quarters
@@ -56,6 +59,25 @@ def test_server_that_fails_is_told_with_its_log(artifact: Path, tmp_path: Path) 
     server = Server("broken", "{python} -c 'raise SystemExit(\"no such thing\")'")
     with pytest.raises(ServerError, match="no such thing"), running(server, artifact, tmp_path, 1):
         pass
+
+
+def test_a_run_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    done = tmp_path / "done"
+
+    def wait() -> None:
+        try:
+            time.sleep(60)
+        finally:
+            done.touch()
+
+    with pytest.raises(SystemExit, match=r"more than 0\.001 minutes"), limited(0.001):
+        wait()
+    assert done.exists()
+    with pytest.raises(SystemExit, match="stopped"), limited(1):
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_service_under_load_and_under_attack(

@@ -11,12 +11,14 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks import machine
 from benchmarks.collection import tell
 from benchmarks.load import others, processes, servers
 from benchmarks.load.generator import Found, GeneratorError, Load, send
+from benchmarks.load.limit import limited
 from benchmarks.load.requests import Requests, write_requests
 from benchmarks.load.servers import Running, Server, ServerError
 from benchmarks.load.trial import id_header
@@ -24,7 +26,7 @@ from benchmarks.machine import ROOT
 from benchmarks.peers.cache import PeerError
 from benchmarks.results import bullets, write_section
 from benchmarks.table import size, table
-from topiccore import load
+from topiccore import ArtifactError, load
 
 NULL = "null server in C"
 
@@ -61,6 +63,8 @@ class Run:
     body: bytes
     """The answer of a usual size."""
     folder: Path
+    measured_on: list[str]
+    """The machine, told before the run loads it."""
     remarks: list[str] = field(default_factory=list)
 
 
@@ -68,14 +72,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 when every bar is met, else 1."""
     parser = _parser()
     chosen = parser.parse_args(arguments)
-    if not chosen.artifact.is_dir():
-        parser.error(f"there is no artifact at {chosen.artifact}")
+    try:
+        load(chosen.artifact)
+    except ArtifactError as error:
+        parser.error(str(error))
     commands = dict(text.split("=", 1) for text in chosen.command)
     chosen.artifact = chosen.artifact.resolve()
-    with tempfile.TemporaryDirectory(prefix="topiccore-load-") as name:
+    packages = ("granian", "falcon", "gunicorn", "meinheld", "flask", "scikit-learn")
+    measured_on = machine.description(packages)
+    with (
+        limited(chosen.limit),
+        tempfile.TemporaryDirectory(prefix="topiccore-load-") as name,
+    ):
         requests = write_requests(Path(name))
         answers = requests.answers(chosen.artifact)
-        run = Run(chosen, requests, answers, _usual(answers), Path(name))
+        run = Run(chosen, requests, answers, _usual(answers), Path(name), measured_on)
         (run.folder / "body.json").write_bytes(run.body)
         null = Measured(NULL)
         ours: dict[str, Measured] = {}
@@ -84,14 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tell(f"run {number + 1}/{chosen.runs}")
             for way in chosen.servers:
                 service = servers.service(way, commands.get(way))
-                response = _guarded(run, way, lambda s=service, w=way: _service(run, s, ours, w))
+                response = _guarded(run, way, partial(_service, run, service, ours, way))
                 if response:
                     _null(run, response, null)
                     constant = _constant_server(run, way)
                     _guarded(
                         run,
                         f"constant on {way}",
-                        lambda c=constant, w=way: _constant(run, c, constants, w),
+                        partial(_constant, run, constant, constants, way),
                     )
         rest = _others(run)
     bars = [(way, _bars(one, constants.get(way), chosen.rate)) for way, one in ours.items()]
@@ -131,6 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers-cache", type=Path, default=Path("runs/peers"))
     parser.add_argument(
         "--litserve-folder", type=Path, default=ROOT / "build" / "load" / "litserve"
+    )
+    parser.add_argument(
+        "--limit", type=float, default=60.0, help="minutes after which all is stopped"
     )
     parser.add_argument("--write", type=Path, help="the results page to write a section of")
     return parser
@@ -195,7 +209,7 @@ def _others(run: Run) -> list[Measured]:
         except (others.OtherMissingError, PeerError) as error:
             run.remarks.append(f"{name}: not measured: {error}")
             continue
-        _guarded(run, name, lambda o=other: _other(run, o, found))
+        _guarded(run, name, partial(_other, run, other, found))
     return found
 
 
@@ -320,10 +334,9 @@ def _report(
     bars: list[tuple[str, list[Bar]]],
 ) -> list[str]:
     chosen = run.chosen
-    packages = ("granian", "falcon", "gunicorn", "meinheld", "flask", "scikit-learn")
     notes = [
         f"command: `{machine.command('benchmarks.load.bars')}`",
-        *machine.description(packages),
+        *run.measured_on,
         f"artifact {load(chosen.artifact).id[:12]}; {len(run.requests.queries):,} real queries in "
         f"random order over {chosen.connections} keep-alive connections; {chosen.workers} workers; "
         "the generator is on the same cores",

@@ -14,11 +14,13 @@ from benchmarks import machine
 from benchmarks.collection import tell
 from benchmarks.load import crowds, hostile, lives, servers
 from benchmarks.load.generator import GeneratorError
+from benchmarks.load.limit import limited
 from benchmarks.load.requests import write_requests
 from benchmarks.load.servers import ServerError
 from benchmarks.load.trial import Trial, Verdict
 from benchmarks.results import bullets, write_section
 from benchmarks.table import table
+from topiccore import ArtifactError, load
 
 TESTS: dict[str, Callable[[Trial], list[Verdict]]] = {
     "malformed": hostile.malformed,
@@ -41,10 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.tests) - set(TESTS):
         parser.error(f"no such test: {', '.join(sorted(unknown))}")
-    if not chosen.artifact.is_dir():
-        parser.error(f"there is no artifact at {chosen.artifact}")
+    try:
+        load(chosen.artifact)
+    except ArtifactError as error:
+        parser.error(str(error))
+    measured_on = machine.description(("granian", "falcon", "gunicorn", "meinheld"))
     verdicts: list[Verdict] = []
-    with tempfile.TemporaryDirectory(prefix="topiccore-failures-") as name:
+    with limited(chosen.limit), tempfile.TemporaryDirectory(prefix="topiccore-failures-") as name:
         trial = Trial(
             server=servers.service(chosen.server, chosen.command),
             artifact=chosen.artifact.resolve(),
@@ -63,14 +68,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             try:
                 found = TESTS[test](trial)
             except (ServerError, GeneratorError, OSError) as error:
-                found = [Verdict(test, "the test runs to its end", str(error)[-300:], False)]
+                tell(f"error: {error}")
+                told = str(error).splitlines()[0]
+                found = [Verdict(test, "the test runs to its end", told, False)]
             for one in found:
                 if not one.passed:
                     tell(f"  FAILED {one.test}: {one.criterion}: {one.seen}")
             bad = sum(not one.passed for one in found)
             tell(f"{test}: {len(found) - bad} of {len(found)}, {time.monotonic() - start:.0f} s")
             verdicts += found
-    report = _report(verdicts, chosen)
+    report = _report(verdicts, chosen, measured_on)
     print("\n\n".join(report))
     if chosen.write:
         title = f"Failures on purpose: {chosen.server}"
@@ -98,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         default="HUP",
         help="what makes the main process look for a new artifact; 'none' where it watches",
     )
+    parser.add_argument(
+        "--limit", type=float, default=20.0, help="minutes after which all is stopped"
+    )
     parser.add_argument("--write", type=Path, help="the results page to write a section of")
     return parser
 
@@ -111,11 +121,13 @@ def _signal(name: str) -> int | None:
         raise SystemExit(f"there is no signal {name}") from None
 
 
-def _report(verdicts: list[Verdict], chosen: argparse.Namespace) -> list[str]:
+def _report(
+    verdicts: list[Verdict], chosen: argparse.Namespace, measured_on: list[str]
+) -> list[str]:
     passed = sum(one.passed for one in verdicts)
     notes = [
         f"command: `{machine.command('benchmarks.load.failures')}`",
-        *machine.description(("granian", "falcon")),
+        *measured_on,
         f"{chosen.workers} workers; other clients send 200 checked requests per second while "
         f"malformed, slow and many clients do their worst; {chosen.rate:g} requests per second "
         f"for {chosen.seconds:g} s else",

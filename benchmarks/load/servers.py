@@ -161,7 +161,7 @@ def running(
         found = Running(server, process, port, log)
         if not found.wait_until_ready(START_SECONDS):
             end = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-            raise ServerError(f"{server.name} did not get ready: {' '.join(words)}\n{end}")
+            raise ServerError(f"{server.name} did not get ready\n{' '.join(words)}\n{end}")
         _settle(found)
         yield found
     finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks import machine
 from benchmarks.load import processes, servers
 from benchmarks.load.generator import Generator, Load
+from benchmarks.load.limit import limited
 from benchmarks.load.requests import write_requests
 from benchmarks.load.trial import errors_told, harmless, id_header
 from benchmarks.results import bullets, write_section
@@ -40,7 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 when every request was answered rightly and nothing grew, else 1."""
     chosen = _parser().parse_args(arguments)
     seconds = 60 * chosen.minutes
-    with tempfile.TemporaryDirectory(prefix="topiccore-soak-") as name:
+    measured_on = machine.description(("granian", "falcon"))
+    # Starting takes some minutes at most, and so does what is under way at the end.
+    with (
+        limited(chosen.minutes + 5),
+        tempfile.TemporaryDirectory(prefix="topiccore-soak-") as name,
+    ):
         folder = Path(name)
         requests = write_requests(folder)
         artifact = chosen.artifact.resolve()
@@ -97,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     notes = [
         f"command: `{machine.command('benchmarks.load.soak')}`",
-        *machine.description(("granian", "falcon")),
+        *measured_on,
         f"{chosen.rate:,.0f} GETs and 100 POSTs a second for {chosen.minutes:g} minutes, every "
         f"answer compared; {chosen.workers} workers on {chosen.server}; latency p50 "
         f"{found.latency_us['p50'] / 1000:.2f}, p99 {found.latency_us['p99'] / 1000:.2f}, p99.9 "
