@@ -12,8 +12,8 @@ from benchmarks.load.trial import Bystanders, Trial, Verdict
 
 QUIET_SECONDS = 1.5
 """How long a connection must be silent after an answer before no other is expected."""
-HANG_SECONDS = 30.0
-"""A connection that has neither an answer nor an end by then hangs."""
+HANG_SECONDS = 40.0
+"""A connection that has neither an answer nor an end by then hangs: the service gives a body 30."""
 
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
