@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import subprocess
@@ -244,8 +245,12 @@ def _measure(
         measured.memory = processes.memory(server.processes())
     measured.constant.append(found)
     tell(f"  {measured.title}: {_latencies(found)}, errors: {found.errors_told()}")
-    # A server that takes seconds for an answer needs time to give some.
-    patient = replace(base, rate=None, timeout=60.0) if seconds else replace(base, rate=None)
+    # Answers are not compared here: that takes the generator time, which would count against the
+    # servers whose answers can be.
+    patient = replace(base, rate=None, expect=(), id_header=None)
+    if seconds:
+        # A server that takes seconds for an answer needs time to give some.
+        patient = replace(patient, timeout=60.0)
     limit = send(replace(patient, seconds=seconds or chosen.capacity_seconds), port)
     measured.capacity.append(limit)
     tell(f"  {measured.title}: {limit.answered_per_second:,.0f}/s at most")
@@ -337,6 +342,7 @@ def _report(
     notes = [
         f"command: `{machine.command('benchmarks.load.bars')}`",
         *run.measured_on,
+        *([f"server and generator run with nice {nice}"] if (nice := os.nice(0)) else []),
         f"artifact {load(chosen.artifact).id[:12]}; {len(run.requests.queries):,} real queries in "
         f"random order over {chosen.connections} keep-alive connections; {chosen.workers} workers; "
         "the generator is on the same cores",
@@ -344,7 +350,8 @@ def _report(
         f"a request was due, the median of {chosen.runs} runs; a request not answered in "
         f"{Load(run.requests.urls).timeout:g} s is an error and counts with that latency; servers "
         f"that are not topiccore's run once, {chosen.others_seconds:g} s",
-        "every answer of topiccore was compared with what its artifact says in another process",
+        "every answer of topiccore at the constant rate was compared with what its artifact says in "
+        "another process",
         f"capacity: the same connections ask again at once, {chosen.capacity_seconds:g} s; wrk "
         "beside, where it is installed",
         "late: how long after it was due the generator itself sent a request, p99: what part of "
