@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
 import subprocess
@@ -143,6 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers-cache", type=Path, default=Path("runs/peers"))
     parser.add_argument(
         "--litserve-folder", type=Path, default=ROOT / "build" / "load" / "litserve"
+    )
+    parser.add_argument(
+        "--note", action="append", default=[], help="what else to say of the machine in the report"
     )
     parser.add_argument(
         "--limit", type=float, default=60.0, help="minutes after which all is stopped"
@@ -342,7 +344,7 @@ def _report(
     notes = [
         f"command: `{machine.command('benchmarks.load.bars')}`",
         *run.measured_on,
-        *([f"server and generator run with nice {nice}"] if (nice := os.nice(0)) else []),
+        *chosen.note,
         f"artifact {load(chosen.artifact).id[:12]}; {len(run.requests.queries):,} real queries in "
         f"random order over {chosen.connections} keep-alive connections; {chosen.workers} workers; "
         "the generator is on the same cores",
@@ -350,7 +352,7 @@ def _report(
         f"a request was due, the median of {chosen.runs} runs; a request not answered in "
         f"{Load(run.requests.urls).timeout:g} s is an error and counts with that latency; servers "
         f"that are not topiccore's run once, {chosen.others_seconds:g} s",
-        "every answer of topiccore at the constant rate was compared with what its artifact says in "
+        "at the constant rate every answer of topiccore was compared with what its artifact says in "
         "another process",
         f"capacity: the same connections ask again at once, {chosen.capacity_seconds:g} s; wrk "
         "beside, where it is installed",
