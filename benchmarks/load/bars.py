@@ -352,8 +352,8 @@ def _report(
         f"a request was due, the median of {chosen.runs} runs; a request not answered in "
         f"{Load(run.requests.urls).timeout:g} s is an error and counts with that latency; servers "
         f"that are not topiccore's run once, {chosen.others_seconds:g} s",
-        "at the constant rate every answer of topiccore was compared with what its artifact says in "
-        "another process",
+        "at the constant rate every answer of topiccore was compared with what its artifact says "
+        "in another process",
         f"capacity: the same connections ask again at once, {chosen.capacity_seconds:g} s; wrk "
         "beside, where it is installed",
         "late: how long after it was due the generator itself sent a request, p99: what part of "
