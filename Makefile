@@ -7,9 +7,11 @@ RUN := runs/demo
 SOURCES := $(wildcard topiccore/*.pyx topiccore/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format annotate reference bench bench-batch gate peers sanitize fuzz clean meinheld
+.PHONY: help demo test lint format annotate reference bench bench-batch gate peers load failures soak sanitize fuzz clean meinheld
 BASE ?= HEAD~1
 SECONDS ?= 600
+MINUTES ?= 20
+SERVER ?= granian
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +66,20 @@ gate: $(BENCH)  ## latency of this tree against BASE (default HEAD~1), both buil
 
 peers: $(BENCH)  ## train and measure other tools on the same queries: benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.peers
+
+LOAD := $(VENV)/.load
+$(LOAD): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[load]'
+	@touch $@
+
+load: $(LOAD)  ## 2,000 requests a second and the most that goes, beside other servers
+	$(BIN)/python -m benchmarks.load.bars --artifact $(RUN)/artifact --servers $(SERVER) --limit 60
+
+failures: $(READY)  ## slow, many and malformed clients, killed workers, reloads, a full disk
+	$(BIN)/python -m benchmarks.load.failures --artifact $(RUN)/artifact --server $(SERVER) --limit 20
+
+soak: $(READY)  ## constant load for MINUTES (default 20) with memory that must stay flat
+	$(BIN)/python -m benchmarks.load.soak --artifact $(RUN)/artifact --server $(SERVER) --minutes $(MINUTES)
 
 sanitize: $(READY)  ## kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(BIN)/python tools/sanitize.py

@@ -77,7 +77,11 @@ class Gate:
         loaded = environ[LOADED] = self._live.current
         request_id = environ[REQUEST_ID] = self._request_id(environ)
         method = environ["REQUEST_METHOD"]
-        if environ["PATH_INFO"] == TOPICS and (method == "GET" or method == "HEAD"):
+        if (
+            environ["PATH_INFO"] == TOPICS
+            and (method == "GET" or method == "HEAD")
+            and _has_one_host(environ)
+        ):
             body = self._quick(environ, loaded)
             if body is not None:
                 headers = [
@@ -135,6 +139,15 @@ class Gate:
             return start_response(status, headers, exc_info)
 
         try:
+            if not _has_one_host(environ):
+                return self._refuse(
+                    start,
+                    request_id,
+                    HTTPStatus.BAD_REQUEST,
+                    None,
+                    "The request needs one header Host.",
+                    ("connection", "close"),
+                )
             if environ["PATH_INFO"] in HEALTH:
                 return self._app(environ, start)
             if self._tokens is not None and not self._tokens.allow(
@@ -179,11 +192,11 @@ class Gate:
         start: Callable[..., Any],
         request_id: str,
         status: HTTPStatus,
-        reason: str,
+        reason: str | None,
         detail: str,
         header: tuple[str, str],
     ) -> Iterable[bytes]:
-        if self._meter is not None:
+        if self._meter is not None and reason is not None:
             self._meter.rejected(reason)
         body = document(status, detail, request_id=request_id)
         start(
@@ -196,3 +209,10 @@ class Gate:
             ],
         )
         return [body]
+
+
+def _has_one_host(environ: dict[str, Any]) -> bool:
+    # RFC 9112, 3.2, which Granian leaves to the application: several are joined by commas, and
+    # where there is none an empty one is given.
+    host = environ.get("HTTP_HOST")
+    return "," not in host if host else environ["SERVER_PROTOCOL"] in ("HTTP/1", "HTTP/1.0")
