@@ -91,8 +91,7 @@ def _taxonomy(model: TopicModel) -> bytes:
         }
 
     topics = [
-        told(topic)
-        | {"subtopics": [told(label) for label in model.taxonomy.subtopics(topic.code)]}
+        told(topic) | {"subtopics": [told(label) for label in model.taxonomy.subtopics(topic.code)]}
         for topic in model.taxonomy.topics
     ]
     return encode({"topics": topics, "model": model.id})

@@ -259,7 +259,9 @@ def _stats(number: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
             "workers": whole,
             "model": {"type": ["string", "null"], "description": "id that most workers answer by"},
             "requests": _object({"total": whole, "refused": whole, "failed": whole})
-            | {"description": "of /v1/topics and /v1/topics:batch; refused: 503, failed: other 5xx"},
+            | {
+                "description": "of /v1/topics and /v1/topics:batch; refused: 503, failed: other 5xx"
+            },
             "request_seconds": histogram | {"description": "time within the application"},
             "kernel_seconds": histogram | {"description": "the model's part of it"},
             "answers": _object(

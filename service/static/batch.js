@@ -129,7 +129,7 @@ async function run() {
   }
   const seconds = (performance.now() - started) / 1000;
   const { answers } = done;
-  tell(status, `${ending}${number(answers.length)} of ${plural(texts.length, 'query', 'queries')} answered in ${seconds.toFixed(1)} s (${number(Math.round(answers.length / seconds))} a second).`
+  tell(status, `${ending}${number(answers.length)} of ${plural(texts.length, 'query', 'queries')} answered in ${seconds.toFixed(seconds < 10 ? 2 : 0)} s (${number(Math.round(answers.length / seconds))} a second).`
     + (done.models.size > 1 ? ' The model was replaced meanwhile: each answer tells its own.' : ''));
   if (answers.length) await draw();
 }

@@ -2,7 +2,7 @@
 
 import { svg } from './dom.js';
 
-const MARGIN = { top: 14, right: 14, bottom: 34, left: 46 };
+const MARGIN = { top: 14, right: 26, bottom: 34, left: 52 };
 
 // A round step of at most `count` parts of a range.
 function step(range, count) {
@@ -14,7 +14,7 @@ function step(range, count) {
 function ticks([low, high], count) {
   const by = step(high - low, count);
   const found = [];
-  for (let i = Math.ceil(low / by - 1e-9); i * by <= high + 1e-9 * by; i += 1) found.push(i * by);
+  for (let i = Math.ceil(low / by - 1e-9); i * by <= high + 1e-9 * by; i += 1) found.push(i === 0 ? 0 : i * by);
   return found;
 }
 
@@ -24,10 +24,11 @@ function ticks([low, high], count) {
 */
 export function lineChart(place, { title, series, x, y, guides = [], height = 320, hover = null }) {
   const width = Math.max(260, place.clientWidth || 640);
-  const inner = { width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
+  const inner = { width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom - (y.label ? 14 : 0) };
+  const top = MARGIN.top + (y.label ? 14 : 0);
   const toX = (value) => MARGIN.left + inner.width * (value - x.range[0]) / (x.range[1] - x.range[0]);
-  const toY = (value) => MARGIN.top + inner.height * (1 - (value - y.range[0]) / (y.range[1] - y.range[0]));
-  const bottom = MARGIN.top + inner.height;
+  const toY = (value) => top + inner.height * (1 - (value - y.range[0]) / (y.range[1] - y.range[0]));
+  const bottom = top + inner.height;
   const picture = svg('svg', { viewBox: `0 0 ${width} ${height}`, width, height, role: 'img', 'aria-label': title });
   for (const value of ticks(y.range, height < 200 ? 3 : 5)) {
     picture.append(
@@ -39,13 +40,14 @@ export function lineChart(place, { title, series, x, y, guides = [], height = 32
   }
   picture.append(svg('line', { class: 'axis', x1: MARGIN.left, x2: width - MARGIN.right, y1: bottom, y2: bottom }));
   if (x.label) picture.append(svg('text', { class: 'tick', x: width - MARGIN.right, y: bottom - 8, 'text-anchor': 'end' }, x.label));
-  if (y.label) picture.append(svg('text', { class: 'tick', x: MARGIN.left + 8, y: MARGIN.top + 6 }, y.label));
+  if (y.label) picture.append(svg('text', { class: 'tick', x: MARGIN.left - 44, y: 12 }, y.label));
   for (const guide of guides) {
     picture.append(
       svg('line', { class: 'guide', x1: MARGIN.left, x2: width - MARGIN.right, y1: toY(guide.y), y2: toY(guide.y) }),
       svg('text', { class: 'tick', x: MARGIN.left + 8, y: toY(guide.y) - 6 }, guide.text));
   }
-  for (const { key, points, dots = [] } of series) {
+  // The first is drawn last, over the others.
+  for (const { key, points, dots = [] } of [...series].reverse()) {
     const inside = points.filter(([, value]) => value >= y.range[0]);
     if (inside.length) {
       picture.append(svg('polyline', {

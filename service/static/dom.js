@@ -32,7 +32,7 @@ export function tell(element, text) {
 }
 
 export const percent = (share, digits = 1) =>
-  Number.isFinite(share) ? `${(100 * share).toFixed(digits)} %` : '–';
+  Number.isFinite(share) ? `${(100 * share).toFixed(digits)}\u00a0%` : '–';
 
 export const number = (value) => Number(value).toLocaleString('en');
 

@@ -6,6 +6,7 @@ import { byId, number, percent, show, tell, tile } from './dom.js';
 
 const EVERY_S = 2;
 const KEPT = 90;
+const SHORTEST_S = 30;
 // Figures of the moment are those of so many seconds: one poll alone has too few requests.
 const WINDOW_S = 10;
 
@@ -109,7 +110,7 @@ function quantile(share, bounds, counts) {
   return NaN;
 }
 
-const milliseconds = (value) => (Number.isFinite(value) ? `${value >= 10 ? '≥ 10' : value.toFixed(value < 1 ? 3 : 1)} ms` : '–');
+const milliseconds = (value) => (Number.isFinite(value) ? `${value >= 10 ? '≥ 10' : value.toFixed(value < 1 ? 3 : 1)}\u00a0ms` : '–');
 const rate = (value) => (Number.isFinite(value) ? value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 }) : '–');
 
 function draw() {
@@ -136,7 +137,7 @@ function draw() {
 function charts(last) {
   const parts = samples.slice(1).map((sample, place) => [sample.time - last.time, difference(samples[place], sample)]);
   const line = (name) => parts.filter(([, x]) => Number.isFinite(x[name])).map(([time, x]) => [time, x[name]]);
-  const x = { range: [-EVERY_S * (KEPT - 1), 0], format: (value) => (value ? `${Math.round(value)} s` : 'now') };
+  const x = { range: [-Math.max(SHORTEST_S, last.time - samples[0].time), 0], format: (value) => (value ? `−${Math.round(-value)} s` : 'now') };
   const top = (...lines) => Math.max(1e-3, ...lines.flat().map((point) => point[1])) * 1.15;
   const rates = line('rate');
   lineChart(byId('live-throughput'), {

@@ -131,6 +131,7 @@ function draw() {
   results.replaceChildren(...grouped([...topics.map((label) => ({ ...label, emitted: true })), ...below], byCode).map(row));
   if (kept) results.querySelector(`[data-label="${CSS.escape(kept)}"]`)?.focus();
   tell(status, summary());
+  tell(byId('footer-model'), `model ${shown.model.slice(0, 12)}`);
   const explained = [...topics, ...below].find((label) => label.explanation);
   const unknown = explained?.explanation.unknown ?? [];
   byId('query-unknown').replaceChildren('Not known to the model: ',
@@ -220,7 +221,7 @@ function reasons(label) {
       el('caption', {}, 'How the logit comes about'),
       el('tbody', {},
         line('bias', e.bias),
-        e.shares.map((x) => line(x.text, x.share)),
+        e.shares.filter((x) => Math.abs(x.share) >= 0.005).map((x) => line(x.text, x.share)),
         e.context.map((x) => line(CONTEXT[x.kind] ?? x.kind, x.share)),
         line('logit', e.context_logit, true),
         e.threshold === null ? null : line('threshold', e.threshold, true))),
