@@ -6,7 +6,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from service.encoding import encode
-from service.live import LoadedModel
+from service.live import LoadedModel, score_at
 from service.score_request import NO_OPTIONS, Options
 from topiccore import Answer, EmittedLabel, Explanation
 
@@ -97,20 +97,22 @@ def _explained(
             "code": label.code,
             "name": label.name,
             "score": round(label.score, 4),
-            "explanation": _explanation(explanation),
+            "explanation": _explanation(loaded, explanation),
         }
         for label, explanation in zip(labels, explanations, strict=True)
     ]
     return {"topics": topics, "truncated": truncated}
 
 
-def _explanation(explanation: Explanation) -> dict[str, Any]:
+def _explanation(loaded: LoadedModel, explanation: Explanation) -> dict[str, Any]:
     threshold = explanation.threshold
+    place = loaded.model.taxonomy.index_of(explanation.code)
     return {
         "logit": round(explanation.logit, 4),
         "context_logit": round(explanation.context_logit, 4),
         # A label that is never emitted has an infinite threshold, which JSON does not have.
         "threshold": round(threshold, 4) if abs(threshold) < float("inf") else None,
+        "threshold_score": score_at(loaded.model.artifact, place, threshold),
         "bias": round(explanation.bias, 4),
         "shares": [
             {"text": x.text, "share": round(x.share, 4)} for x in explanation.shares[:SHARES]

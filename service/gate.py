@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from service.answers import answer_one
 from service.environ import KERNEL_NS, LOADED, QUERY, REQUEST_ID
 from service.live import LiveModel, LoadedModel
+from service.page import PATHS
 from service.problems import PROBLEM_JSON, Problem, document
 from service.request_id import RequestIds, traceparent
 from service.request_meter import RequestMeter
@@ -150,8 +151,10 @@ class Gate:
                 )
             if environ["PATH_INFO"] in HEALTH:
                 return self._app(environ, start)
-            if self._tokens is not None and not self._tokens.allow(
-                environ.get("HTTP_AUTHORIZATION")
+            if (
+                self._tokens is not None
+                and environ["PATH_INFO"] not in PATHS
+                and not self._tokens.allow(environ.get("HTTP_AUTHORIZATION"))
             ):
                 return self._refuse(
                     start,

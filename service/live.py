@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import topiccore
 from service.answer_counts import AnswerCounts
 from service.encoding import encode
-from topiccore import TopicModel
-from topiccore.artifact import FORMAT_VERSION
-from topiccore.reference import SCHEME
+from topiccore import TaxonomyLabel, TopicModel
+from topiccore.artifact import FORMAT_VERSION, Artifact
+from topiccore.reference import SCHEME, sigmoid
 
 MODEL_HEADER = "x-topiccore-model"
 WARM_UP_QUERY = "used car"
@@ -79,17 +80,26 @@ def _description(model: TopicModel) -> bytes:
 
 
 def _taxonomy(model: TopicModel) -> bytes:
-    def told(code: str, name: str, scope: str) -> dict[str, Any]:
-        return {"code": code, "name": name, "scope": scope}
+    def told(label: TaxonomyLabel) -> dict[str, Any]:
+        place = model.taxonomy.index_of(label.code)
+        threshold = score_at(model.artifact, place, float(model.artifact.thresholds[place]))
+        return {
+            "code": label.code,
+            "name": label.name,
+            "scope": label.scope,
+            "threshold": threshold,
+        }
 
     topics = [
-        told(topic.code, topic.name, topic.scope)
-        | {
-            "subtopics": [
-                told(label.code, label.name, label.scope)
-                for label in model.taxonomy.subtopics(topic.code)
-            ]
-        }
+        told(topic) | {"subtopics": [told(label) for label in model.taxonomy.subtopics(topic.code)]}
         for topic in model.taxonomy.topics
     ]
     return encode({"topics": topics, "model": model.id})
+
+
+def score_at(artifact: Artifact, place: int, logit: float) -> float | None:
+    """The calibrated score of a label's logit, to four digits; ``None`` of an infinite one."""
+    if math.isinf(logit):
+        return None
+    slope, intercept = float(artifact.slopes[place]), float(artifact.intercepts[place])
+    return round(sigmoid(slope * logit + intercept), 4)

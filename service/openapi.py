@@ -33,6 +33,14 @@ def describe(settings: Settings) -> bytes:
                 "/v1/taxonomy": {
                     "get": _operation("getTaxonomy", "Every label.", _ref("Taxonomy"), {})
                 },
+                "/v1/stats": {
+                    "get": _operation(
+                        "getStats",
+                        "How much the server does; every count is since its start.",
+                        _ref("Stats"),
+                        {"404": "The server keeps no counts."},
+                    )
+                },
                 "/openapi.json": {
                     "get": _operation("getDescription", "This document.", {"type": "object"}, {})
                 },
@@ -186,11 +194,13 @@ def _schemas() -> dict[str, Any]:
     def share(name: str) -> dict[str, Any]:
         return {"type": "array", "items": _object({name: text, "share": number})}
 
+    threshold = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
     explanation = _object(
         {
             "logit": number | {"description": "bias plus all shares"},
             "context_logit": number | {"description": "logit plus all shares of context"},
             "threshold": {"type": ["number", "null"], "description": "null: never emitted"},
+            "threshold_score": threshold | {"description": "the threshold as a score"},
             "bias": number,
             "shares": share("text"),
             "context": share("kind"),
@@ -203,7 +213,10 @@ def _schemas() -> dict[str, Any]:
         "topics": {"type": "array", "items": emitted},
         "truncated": {"type": "boolean", "description": "Only the first tokens were scored."},
     }
-    scope = label | {"scope": text}
+    reached = threshold | {
+        "description": "The score from which it is emitted as a query's best topic; null: never."
+    }
+    scope = label | {"scope": text, "threshold": reached}
     topic = _object(scope | {"subtopics": {"type": "array", "items": _object(scope)}})
     return {
         "Answer": _object(result | {"model": _ID}),
@@ -224,11 +237,41 @@ def _schemas() -> dict[str, Any]:
             }
         ),
         "Taxonomy": _object({"topics": {"type": "array", "items": topic}, "model": _ID}),
+        "Stats": _stats(number, whole),
         "Problem": _object(
             {"type": text, "title": text, "status": whole, "detail": text},
             {"field": text | {"description": "The parameter at fault."}, "request_id": text},
         ),
     }
+
+
+def _stats(number: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    histogram = _object(
+        {
+            "bounds": {"type": "array", "items": number, "description": "upper ends, in seconds"},
+            "counts": {"type": "array", "items": whole, "description": "one more than bounds"},
+            "sum": number | {"description": "in seconds"},
+        }
+    )
+    return _object(
+        {
+            "time": number | {"description": "when it was counted: seconds since 1970"},
+            "workers": whole,
+            "model": {"type": ["string", "null"], "description": "id that most workers answer by"},
+            "requests": _object({"total": whole, "refused": whole, "failed": whole})
+            | {
+                "description": "of /v1/topics and /v1/topics:batch; refused: 503, failed: other 5xx"
+            },
+            "request_seconds": histogram | {"description": "time within the application"},
+            "kernel_seconds": histogram | {"description": "the model's part of it"},
+            "answers": _object(
+                {"queries": whole, "covered": whole, "tokens": whole, "unknown_tokens": whole}
+            )
+            | {"description": "of that model, by its own thresholds"},
+            "expected": _object({}, {"coverage": _SCORE, "unknown_tokens": _SCORE})
+            | {"description": "shares of queries and of tokens in training"},
+        }
+    )
 
 
 def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:

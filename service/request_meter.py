@@ -7,10 +7,11 @@ from bisect import bisect_left
 from pathlib import Path
 
 from service.counters import CounterFile, Series
+from service.page import PATHS
 
 KIND = "requests"
 ROUTES = (
-    *("/v1/topics", "/v1/topics:batch", "/v1/model", "/v1/taxonomy"),
+    *("/v1/topics", "/v1/topics:batch", "/v1/model", "/v1/taxonomy", "/v1/stats"),
     *("/openapi.json", "/healthz", "/readyz", "/", "other"),
 )
 METHODS = ("GET", "POST", "HEAD", "other")
@@ -59,7 +60,8 @@ class RequestMeter:
         places = {one: place for place, one in enumerate(series)}
         self._values = CounterFile(folder, KIND, series).values
         self._lock = threading.Lock()
-        self._routes = {route: i for i, route in enumerate(ROUTES)}
+        self._routes = dict.fromkeys(PATHS, ROUTES.index("/"))
+        self._routes |= {route: i for i, route in enumerate(ROUTES)}
         self._methods = {method: len(STATUSES) * i for i, method in enumerate(METHODS)}
         self._statuses = {status: i for i, status in enumerate(STATUSES)}
         self._other = len(ROUTES) - 1

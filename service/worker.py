@@ -13,6 +13,7 @@ from service import traces
 from service.app import create_app
 from service.body_clock import BodyClock
 from service.gate import WsgiApp
+from service.ledger import Ledger
 from service.live import LiveModel, LoadedModel
 from service.logs import AccessLog
 from service.reloader import Reloader, take_up
@@ -52,7 +53,10 @@ def start(environment: Mapping[str, str]) -> WsgiApp:
     log = AccessLog(settings.log_sample, settings.log_queries)
     clock = BodyClock(settings.body_seconds)
     clock.start()
-    app = create_app(live, settings, meter=meter, tokens=tokens, log=log, clock=clock)
+    ledger = None if folder is None else Ledger(folder)
+    app = create_app(
+        live, settings, meter=meter, ledger=ledger, tokens=tokens, log=log, clock=clock
+    )
     return traces.exporting(app) if traces.wanted(environment) else app
 
 
