@@ -16,6 +16,7 @@ from service.openapi import describe
 from service.request_meter import RequestMeter
 from service.resources import (
     BatchResource,
+    ComparisonResource,
     DocumentResource,
     HealthResource,
     ModelResource,
@@ -48,6 +49,7 @@ def create_app(
     app.add_route("/v1/topics:batch", BatchResource(settings, bounds))
     app.add_route("/v1/model", ModelResource())
     app.add_route("/v1/taxonomy", TaxonomyResource())
+    app.add_route("/v1/comparison", ComparisonResource())
     app.add_route("/openapi.json", DocumentResource(describe(settings)))
     app.add_route("/healthz", HealthResource())
     app.add_route("/readyz", ReadyResource())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import topiccore
 from service.answer_counts import AnswerCounts
+from service.comparer import Comparer
 from service.encoding import encode
 from topiccore import TopicModel
 from topiccore.artifact import FORMAT_VERSION
@@ -15,6 +16,16 @@ from topiccore.reference import SCHEME
 
 MODEL_HEADER = "x-topiccore-model"
 WARM_UP_QUERY = "used car"
+
+
+class Second(Protocol):
+    """A second artifact beside the one that answers."""
+
+    def choose(self, live: LoadedModel, environ: dict[str, Any], request_id: str) -> LoadedModel:
+        """What answers a request, and is compared on it."""
+
+    def comparison(self) -> dict[str, Any]:
+        """What ``GET /v1/comparison`` gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,9 @@ class LoadedModel:
     description: bytes
     taxonomy: bytes
     counts: AnswerCounts | None = field(default=None, compare=False)
+    comparer: Comparer | None = field(default=None, compare=False)
+    """What scores the same queries with another artifact."""
+    second: Second | None = field(default=None, compare=False)
 
 
 class LiveModel:
