@@ -42,6 +42,7 @@ class Reloader:
         tokens: Tokens | None = None,
         meter: RequestMeter | None = None,
         candidate: CandidateSource | None = None,
+        calls: int | None = None,
     ):
         self._path = path
         self._live = live
@@ -51,7 +52,9 @@ class Reloader:
         self._tokens = tokens
         self._meter = meter
         self._candidate = candidate
-        self._calls = 0 if control is None else control.calls()
+        if calls is None:
+            calls = 0 if control is None else control.calls()
+        self._calls = calls
         self._seen = self._signature()
         self._steady: object = self._seen
         self._retired: list[tuple[float, Counts]] = []
@@ -108,9 +111,7 @@ class Reloader:
 
     def _take_up(self, another: bool) -> None:
         """Takes up the artifact; ``another`` tells that the candidate has changed."""
-        if (new := self._new()) is not None:
-            self._answer_with(new)
-        elif another:
+        if not self._first_changed() and another:
             self._answer_with(self._live.current)
 
     def _answer_with(self, new: LoadedModel) -> None:
@@ -122,7 +123,7 @@ class Reloader:
         until = time.monotonic() + GRACE_SECONDS
         self._retired += [(until, counts) for counts in self._candidate.retired()]
 
-    def _new(self) -> LoadedModel | None:
+    def _first_changed(self) -> bool:
         self._seen = self._signature()
         old = self._live.current
         try:
@@ -130,13 +131,14 @@ class Reloader:
         except Exception as error:
             logger.error("refused, %s stays: %s", old.model.id[:12], error)
             self._count("refused")
-            return None
+            return False
         if new.model.id == old.model.id:
             if new.counts is not None:
                 new.counts.remove()
             logger.info("unchanged: %s", old.model.id[:12])
             self._count("unchanged")
-            return None
+            return False
+        self._answer_with(new)
         if self._control is not None and new.model.artifact.path is not None:
             self._control.last_good = new.model.artifact.path
         if old.counts is not None:
@@ -144,7 +146,7 @@ class Reloader:
             self._retired.append((time.monotonic() + GRACE_SECONDS, old.counts))
         logger.info("loaded: %s, before it %s", new.model.id[:12], old.model.id[:12])
         self._count("loaded")
-        return new
+        return True
 
     def _retire(self, now: float) -> None:
         while self._retired and self._retired[0][0] <= now:

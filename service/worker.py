@@ -37,6 +37,8 @@ def start(environment: Mapping[str, str]) -> WsgiApp:
     path = model_path(environment)
     folder = Path(environment[FOLDER_VARIABLE]) if FOLDER_VARIABLE in environment else None
     control = None if folder is None else open_control(folder)
+    # A call that comes while the artifacts are taken up is heeded after that.
+    calls = None if control is None else control.calls()
     meter = None if folder is None else RequestMeter(folder)
     tokens = None if settings.tokens is None else Tokens(settings.tokens)
     candidate = candidate_source(settings, folder, meter)
@@ -52,6 +54,7 @@ def start(environment: Mapping[str, str]) -> WsgiApp:
         tokens=tokens,
         meter=meter,
         candidate=candidate,
+        calls=calls,
     ).start()
     logger.info("ready: %s", live.current.model.id[:12])
     log = AccessLog(settings.log_sample, settings.log_queries)
