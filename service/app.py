@@ -18,6 +18,7 @@ from service.page import PATHS, PageResource
 from service.request_meter import RequestMeter
 from service.resources import (
     BatchResource,
+    ComparisonResource,
     DocumentResource,
     HealthResource,
     ModelResource,
@@ -53,6 +54,7 @@ def create_app(
     app.add_route("/v1/model", ModelResource())
     app.add_route("/v1/taxonomy", TaxonomyResource())
     app.add_route("/v1/stats", StatsResource(ledger))
+    app.add_route("/v1/comparison", ComparisonResource())
     app.add_route("/openapi.json", DocumentResource(describe(settings)))
     app.add_route("/healthz", HealthResource())
     app.add_route("/readyz", ReadyResource())

@@ -75,8 +75,11 @@ class Gate:
     ) -> Iterable[bytes]:
         """Answers a request; the model that is live now stays the one of this request."""
         started = perf_counter_ns()
-        loaded = environ[LOADED] = self._live.current
+        loaded = self._live.current
         request_id = environ[REQUEST_ID] = self._request_id(environ)
+        if loaded.second is not None:
+            loaded = loaded.second.choose(loaded, environ, request_id)
+        environ[LOADED] = loaded
         method = environ["REQUEST_METHOD"]
         if (
             environ["PATH_INFO"] == TOPICS

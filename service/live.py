@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import topiccore
 from service.answer_counts import AnswerCounts
+from service.comparer import Comparer
 from service.encoding import encode
 from topiccore import TaxonomyLabel, TopicModel
 from topiccore.artifact import FORMAT_VERSION, Artifact
@@ -16,6 +17,16 @@ from topiccore.reference import SCHEME, sigmoid
 
 MODEL_HEADER = "x-topiccore-model"
 WARM_UP_QUERY = "used car"
+
+
+class Second(Protocol):
+    """A second artifact beside the one that answers."""
+
+    def choose(self, live: LoadedModel, environ: dict[str, Any], request_id: str) -> LoadedModel:
+        """What answers a request, and is compared on it."""
+
+    def comparison(self) -> dict[str, Any]:
+        """What ``GET /v1/comparison`` gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,9 @@ class LoadedModel:
     description: bytes
     taxonomy: bytes
     counts: AnswerCounts | None = field(default=None, compare=False)
+    comparer: Comparer | None = field(default=None, compare=False)
+    """What scores the same queries with another artifact."""
+    second: Second | None = field(default=None, compare=False)
 
 
 class LiveModel:

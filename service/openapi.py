@@ -41,6 +41,14 @@ def describe(settings: Settings) -> bytes:
                         {"404": "The server keeps no counts."},
                     )
                 },
+                "/v1/comparison": {
+                    "get": _operation(
+                        "getComparison",
+                        "How often the second artifact answers differently.",
+                        _ref("Comparison"),
+                        {},
+                    )
+                },
                 "/openapi.json": {
                     "get": _operation("getDescription", "This document.", {"type": "object"}, {})
                 },
@@ -95,6 +103,12 @@ def _get(settings: Settings) -> dict[str, Any]:
 
     options = _options()
     options["max_labels"] = options["max_labels"] | {"maximum": 10**18 - 1}
+    canary = {
+        "name": "X-Topiccore-Canary",
+        "in": "header",
+        "schema": {"type": "string", "examples": ["always", "never"]},
+        "description": "always: the canary answers, if there is one; never: it does not.",
+    }
     return _operation(
         "getTopics",
         "The topics of one query, best first.",
@@ -104,6 +118,7 @@ def _get(settings: Settings) -> dict[str, Any]:
         "parameters": [
             parameter("q", _query(settings), required=True),
             *(parameter(name, schema) for name, schema in options.items()),
+            canary,
         ]
     }
 
@@ -238,11 +253,53 @@ def _schemas() -> dict[str, Any]:
         ),
         "Taxonomy": _object({"topics": {"type": "array", "items": topic}, "model": _ID}),
         "Stats": _stats(number, whole),
+        "Comparison": _comparison(),
         "Problem": _object(
             {"type": text, "title": text, "status": whole, "detail": text},
             {"field": text | {"description": "The parameter at fault."}, "request_id": text},
         ),
     }
+
+
+def _comparison() -> dict[str, Any]:
+    whole = {"type": "integer", "minimum": 0}
+    rate = _object(
+        {
+            "count": whole,
+            "share": _SCORE | {"type": ["number", "null"]},
+            "low": _SCORE | {"description": "Wilson's interval of 95 % begins here,"},
+            "high": _SCORE | {"description": "and ends here."},
+        }
+    )
+    time = {"type": ["number", "null"], "minimum": 0}
+    times = _object({"mean": time, "p50": time, "p99": time})
+    label = _object(
+        {
+            "code": {"type": "string"},
+            "name": {"type": "string"},
+            "topic": {"type": ["string", "null"]},
+            "known_to": {"type": "array", "items": {"enum": ["stable", "candidate"]}},
+            "both": whole,
+            "stable_only": whole,
+            "candidate_only": whole,
+            "differing": rate,
+        }
+    )
+    return _object(
+        {
+            "stable": _ID,
+            "candidate": _ID | {"type": ["string", "null"]},
+            "mode": {"enum": ["canary", "shadow", None]},
+            "share": _SCORE | {"type": ["number", "null"]},
+            "workers": whole | {"description": "Workers that compare these two."},
+            "compared": whole | {"description": "Queries that both have scored."},
+            "failures": whole,
+            "differing": rate,
+            "differing_best": rate,
+            "kernel_microseconds": _object({"stable": times, "candidate": times}),
+            "labels": {"type": "array", "items": label},
+        }
+    )
 
 
 def _stats(number: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
