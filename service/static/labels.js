@@ -58,7 +58,7 @@ function entry(label) {
     type: 'button', class: 'entry', 'aria-expanded': 'false', 'data-label': label.code,
     onclick: () => toggle(label.code),
   },
-  el('span', { class: 'entry-name' }, label.name),
+  el('span', { class: 'entry-name' }, label.name), ' ',
   el('code', {}, label.code),
   label.subtopics ? el('span', { class: 'dim count' }, String(label.subtopics.length)) : null,
   el('span', { class: 'scope' }, label.scope));
