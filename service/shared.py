@@ -56,7 +56,9 @@ def _place() -> Path:
     wanted = os.environ.get(PLACE_VARIABLE)
     if wanted:
         if not os.access(wanted, os.W_OK | os.X_OK) or not os.path.isdir(wanted):
-            raise TopiccoreError(f"{PLACE_VARIABLE} is {wanted!r}, not a folder that can be written")
+            raise TopiccoreError(
+                f"{PLACE_VARIABLE} is {wanted!r}, not a folder that can be written"
+            )
         return Path(wanted)
     memory = Path("/dev/shm")
     if memory.is_dir() and os.access(memory, os.W_OK):
