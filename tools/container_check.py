@@ -2,7 +2,7 @@
 
     python tools/container_check.py [--artifact DIR]       (as root; make container)
 
-Needs buildah, debootstrap and crun, and no image registry: the base is a Debian with Python made by
+Needs buildah, debootstrap and runc, and no image registry: the base is a Debian with Python made by
 debootstrap.  Prints the figures that the image is held to and returns 1 when one is missed.
 """
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BASE = "localhost/topiccore-base:bookworm"
 IMAGE = "localhost/topiccore:check"
 BUILD_PACKAGES = "gcc libc6-dev python3-dev python3-venv"
-PROGRAMS = ("buildah", "debootstrap", "crun")
+PROGRAMS = ("buildah", "debootstrap", "runc")
 FORBIDDEN = ("scipy", "sklearn", "gensim", "torch", "pip", "setuptools", "Cython")
 USER = 1_234_567_890
 """A user id as OpenShift gives it; no passwd file knows it."""
@@ -215,7 +215,7 @@ class Results:
 
 
 class Server:
-    """The image's own command in a container of crun, with the network of this machine."""
+    """The image's own command in a container of runc, with the network of this machine."""
 
     def __init__(self, process: subprocess.Popen[bytes], name: str, image: Any, log: Path):
         self.process = process
@@ -249,7 +249,7 @@ class Server:
 
     def _run(self, *command: str) -> int:
         return subprocess.run(
-            ["crun", "--cgroup-manager", "disabled", "exec", self._name, *command],
+            ["runc", "exec", self._name, *command],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             check=False,
@@ -269,7 +269,7 @@ class Server:
 
     def _processes(self) -> list[int]:
         state = subprocess.run(
-            ["crun", "state", self._name], capture_output=True, check=True, text=True
+            ["runc", "state", self._name], capture_output=True, check=True, text=True
         )
         first = json.loads(state.stdout)["pid"]
         namespace = os.readlink(f"/proc/{first}/ns/pid")
@@ -290,7 +290,7 @@ class Server:
 
     def stop(self) -> int:
         """Sends SIGTERM to its first process, as Kubernetes does; returns the exit code."""
-        subprocess.run(["crun", "kill", self._name, "TERM"], check=True)
+        subprocess.run(["runc", "kill", self._name, "TERM"], check=True)
         return self.process.wait(DEADLINE)
 
     def left(self) -> list[int]:
@@ -308,7 +308,7 @@ def running(root: Path, image: Any, work: Path, name: str) -> Iterator[Server]:
         log = bundle / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                ["crun", "--cgroup-manager", "disabled", "run", "--bundle", folder, name],
+                ["runc", "run", "--bundle", folder, name],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -317,11 +317,11 @@ def running(root: Path, image: Any, work: Path, name: str) -> Iterator[Server]:
             yield Server(process, name, image, log)
         finally:
             if process.poll() is None:
-                subprocess.run(["crun", "kill", name, "KILL"], check=False)
+                subprocess.run(["runc", "kill", name, "KILL"], check=False)
                 process.send_signal(signal.SIGTERM)
                 process.wait(DEADLINE)
             subprocess.run(
-                ["crun", "delete", "--force", name], stderr=subprocess.DEVNULL, check=False
+                ["runc", "delete", "--force", name], stderr=subprocess.DEVNULL, check=False
             )
 
 

@@ -126,7 +126,7 @@ def problems(documents: list[Any], work: Path) -> list[str]:
 
 
 def custom(documents: list[Any], work: Path) -> list[str | None]:
-    """For each resource of the Gateway API or the Prometheus operator what is wrong, or ``None``."""
+    """For each custom resource that npm has a schema for, what is wrong, or ``None``."""
     folder = work / "models"
     if not (folder / "node_modules").exists():
         folder.mkdir(parents=True, exist_ok=True)
