@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 
-import falcon.testing
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -191,19 +190,3 @@ def test_which_rows_are_examined_does_not_depend_on_blocks(model):
     assert whole.counts.as_json() == parts.as_json()
     assert parts.examined == parts.frequent.total() == FIRST + 21
     assert (parts.tokens, parts.unknown) == (2 * rows, rows)
-
-
-def test_score_service_and_columns_agree(model):
-    from service.app import create_app
-
-    random = np.random.RandomState(5)
-    queries = [" ".join(random.choice(WORDS, random.randint(1, 7))) for _ in range(200)]
-    client = falcon.testing.TestClient(create_app(model))
-    column = pa.array(queries)
-    one, two = (Scorer(model).score(column, threads=threads) for threads in (1, 2))
-    assert one == two
-    for query, row in zip(queries, one.to_pylist(), strict=True):
-        assert row == expected(model, query)
-        answer = client.simulate_get("/v1/topics", params={"q": query}).json
-        served = [(x["code"], x["score"]) for x in answer["topics"]]
-        assert served == [(x["code"], round(x["score"], 4)) for x in row]
