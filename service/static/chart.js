@@ -54,7 +54,7 @@ export function lineChart(place, { title, series, x, y, guides = [], height = 32
         class: `line s-${key}`, points: inside.map(([a, b]) => `${toX(a).toFixed(1)},${toY(b).toFixed(1)}`).join(' '),
       }));
     }
-    for (const [a, b] of dots) picture.append(svg('circle', { class: `dot s-${key}`, cx: toX(a), cy: toY(b), r: 6 }));
+    for (const [a, b] of dots.filter(([, value]) => value >= y.range[0])) picture.append(svg('circle', { class: `dot s-${key}`, cx: toX(a), cy: toY(b), r: 6 }));
   }
   if (hover) {
     const pointer = svg('g', { class: 'pointer', visibility: 'hidden' });
