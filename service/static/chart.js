@@ -39,7 +39,7 @@ export function lineChart(place, { title, series, x, y, guides = [], height = 32
     picture.append(svg('text', { class: 'tick', x: toX(value), y: bottom + 18, 'text-anchor': 'middle' }, x.format(value)));
   }
   picture.append(svg('line', { class: 'axis', x1: MARGIN.left, x2: width - MARGIN.right, y1: bottom, y2: bottom }));
-  if (x.label) picture.append(svg('text', { class: 'tick', x: width - MARGIN.right, y: bottom - 8, 'text-anchor': 'end' }, x.label));
+  if (x.label) picture.append(svg('text', { class: 'tick', x: width - MARGIN.right, y: bottom + 32, 'text-anchor': 'end' }, x.label));
   if (y.label) picture.append(svg('text', { class: 'tick', x: MARGIN.left - 44, y: 12 }, y.label));
   for (const guide of guides) {
     picture.append(
