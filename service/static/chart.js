@@ -39,7 +39,7 @@ export function lineChart(place, { title, series, x, y, guides = [], height = 32
     picture.append(svg('text', { class: 'tick', x: toX(value), y: bottom + 18, 'text-anchor': 'middle' }, x.format(value)));
   }
   picture.append(svg('line', { class: 'axis', x1: MARGIN.left, x2: width - MARGIN.right, y1: bottom, y2: bottom }));
-  if (x.label) picture.append(svg('text', { class: 'tick', x: width - MARGIN.right, y: bottom - 8, 'text-anchor': 'end' }, x.label));
+  if (x.label) picture.append(svg('text', { class: 'tick', x: width - MARGIN.right, y: bottom + 32, 'text-anchor': 'end' }, x.label));
   if (y.label) picture.append(svg('text', { class: 'tick', x: MARGIN.left - 44, y: 12 }, y.label));
   for (const guide of guides) {
     picture.append(
@@ -54,7 +54,7 @@ export function lineChart(place, { title, series, x, y, guides = [], height = 32
         class: `line s-${key}`, points: inside.map(([a, b]) => `${toX(a).toFixed(1)},${toY(b).toFixed(1)}`).join(' '),
       }));
     }
-    for (const [a, b] of dots) picture.append(svg('circle', { class: `dot s-${key}`, cx: toX(a), cy: toY(b), r: 6 }));
+    for (const [a, b] of dots.filter(([, value]) => value >= y.range[0])) picture.append(svg('circle', { class: `dot s-${key}`, cx: toX(a), cy: toY(b), r: 6 }));
   }
   if (hover) {
     const pointer = svg('g', { class: 'pointer', visibility: 'hidden' });

@@ -98,7 +98,7 @@ function curve() {
   show(byId('model-curve'), series.length > 0);
   show(byId('model-no-curve'), series.length === 0);
   if (!series.length) return;
-  const lowest = Math.min(...series.flatMap(({ points }) => points.map((point) => point[1])));
+  const lowest = Math.min(...series.flatMap(({ points, dots }) => [...points, ...dots].map((point) => point[1])));
   const place = byId('model-chart');
   const picture = el('div', {});
   place.replaceChildren(

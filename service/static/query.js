@@ -7,7 +7,7 @@ import { labels } from './labels.js';
 const DEBOUNCE_MS = 120;
 const WORDS = 6;
 const LEAST_SHARE = 0.05;
-const BELOW = { min_score: 0.02, max_labels: 12 };
+const BELOW = { min_score: 0.01, max_labels: 12 };
 const NEAREST = { min_score: 0, max_labels: 3 };
 const CONTEXT = {
   family: 'a label of the same topic',
