@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from itertools import pairwise
 
 import pytest
 from registry_support import ask, run_and_die, save_version, start
@@ -168,7 +169,7 @@ def test_the_gates_of_two_run_and_one_is_told(registry, ids, monkeypatch):
         return []
 
     monkeypatch.setattr(module, "run_gates", overtaken)
-    with pytest.raises(ConflictError, match="is not promoted.*promote by bob"):
+    with pytest.raises(ConflictError, match=r"is not promoted.*promote by bob"):
         promote(registry, ids[2], "current", ANN, source=QuerySource(), limits=Limits())
     assert registry.current("current") == ids[1]
 
@@ -214,7 +215,7 @@ def test_many_changes_by_many_processes(registry, ids):
     records = history.read_history(registry.root, "current")
     assert len(records) == 31
     # Every change began where the one before it ended, and none was lost.
-    for earlier, later in zip(records, records[1:], strict=False):
+    for earlier, later in pairwise(records):
         assert later["from"] == earlier["to"]
         assert later["to"] == ids[(ids.index(later["from"]) + 1) % 4]
     assert registry.current("current") == records[-1]["to"]
