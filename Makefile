@@ -7,9 +7,11 @@ RUN := runs/demo
 SOURCES := $(wildcard topiccore/*.pyx topiccore/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format annotate reference bench gate peers sanitize fuzz clean meinheld mlflow
+.PHONY: help demo test lint format annotate reference bench bench-batch gate peers load failures soak sanitize fuzz clean meinheld page mlflow
 BASE ?= HEAD~1
 SECONDS ?= 600
+MINUTES ?= 20
+SERVER ?= granian
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,11 +58,28 @@ bench: $(BENCH)  ## latency suites, score against fastText, scaling, roofline
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.roofline
 
+bench-batch: $(BENCH)  ## files end to end, beside fastText and scikit-learn: benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.batch --write benchmarks/RESULTS.md
+
 gate: $(BENCH)  ## latency of this tree against BASE (default HEAD~1), both built and measured now
 	$(BIN)/python -m benchmarks.gate --base $(BASE)
 
 peers: $(BENCH)  ## train and measure other tools on the same queries: benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.peers
+
+LOAD := $(VENV)/.load
+$(LOAD): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[load]'
+	@touch $@
+
+load: $(LOAD)  ## 2,000 requests a second and the most that goes, beside other servers
+	$(BIN)/python -m benchmarks.load.bars --artifact $(RUN)/artifact --servers $(SERVER) --limit 60
+
+failures: $(READY)  ## slow, many and malformed clients, killed workers, reloads, a full disk
+	$(BIN)/python -m benchmarks.load.failures --artifact $(RUN)/artifact --server $(SERVER) --limit 20
+
+soak: $(READY)  ## constant load for MINUTES (default 20) with memory that must stay flat
+	$(BIN)/python -m benchmarks.load.soak --artifact $(RUN)/artifact --server $(SERVER) --minutes $(MINUTES)
 
 sanitize: $(READY)  ## kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(BIN)/python tools/sanitize.py
@@ -77,6 +96,10 @@ meinheld: $(READY)  ## tests of gunicorn with meinheld, alone and behind nginx (
 mlflow: $(READY)  ## tests of copying a version into MLflow, in a database of its own
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'mlflow-skinny>=3' sqlalchemy alembic
 	$(BIN)/python -m pytest -m 'system or not system' tests/test_registry_mlflow.py
+
+page: $(READY)  ## tests of the page for people in Chromium (apt-get install chromium)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check playwright
+	$(BIN)/python -m pytest -m 'system or not system' tests/test_service_page.py tests/test_page_browser.py
 
 clean:  ## remove the virtual environment, builds and runs
 	rm -rf $(VENV) build dist runs *.egg-info topiccore/*.so topiccore/_scoring.c

@@ -26,6 +26,8 @@ from benchmarks import collection, timing
 from benchmarks.table import duration, table
 from service.answer_counts import AnswerCounts
 from service.app import create_app
+from service.candidate import CANARY, SHADOW
+from service.candidate_source import CandidateSource
 from service.live import LiveModel, prepare
 from service.logs import AccessLog
 from service.request_meter import RequestMeter
@@ -42,10 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.service_calls")
     parser.add_argument("--artifact", type=Path, default=Path("runs/demo/artifact"))
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument(
+        "--second", type=Path, help="another artifact: also measure it as canary and in shadow"
+    )
     chosen = parser.parse_args(arguments)
     queries = collection.labelled().test.texts
     with tempfile.TemporaryDirectory() as folder:
-        calls = _calls(topiccore.load(chosen.artifact), Path(folder), queries)
+        calls = _calls(topiccore.load(chosen.artifact), chosen.second, Path(folder), queries)
         found = {name: np.empty(chosen.rounds) for name in calls}
         for number in range(chosen.rounds):
             for name, (call, environs) in calls.items():
@@ -61,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _calls(
-    model: topiccore.TopicModel, folder: Path, queries: list[str]
+    model: topiccore.TopicModel, second: Path | None, folder: Path, queries: list[str]
 ) -> dict[str, tuple[Callable[[Any], Any], Callable[[], list[dict[str, Any]]]]]:
     constant = falcon.App()
     constant.add_route("/v1/topics", Constant())
@@ -87,10 +92,19 @@ def _calls(
             for body in bodies
         ]
 
+    beside = {}
+    if second is not None:
+        for mode, share in ((CANARY, 0.05), (CANARY, 1.0), (SHADOW, 1.0)):
+            source = CandidateSource(second, mode, share, folder)
+            paired = LiveModel(source.beside(prepare(model, AnswerCounts(folder, model))))
+            app = create_app(paired, meter=RequestMeter(folder), log=AccessLog(0.0, False))
+            beside[f"GET, counted, {mode} of {share:.0%}"] = (_caller(app), gets)
+
     return {
         "Falcon, a constant": (_caller(constant), gets),
         "GET": (_caller(plain), gets),
         "GET, counted": (_caller(whole), gets),
+        **beside,
         "POST, counted": (_caller(whole), lambda: posts("/v1/topics", bodies)),
         f"a batch of {BATCH}, counted": (
             _caller(whole),

@@ -28,6 +28,7 @@ class AnswerCounts:
     """
 
     def __init__(self, folder: Path, model: TopicModel):
+        self.model = model.id
         codes = [label.code for label in model.taxonomy]
         self._places = {code: LABELS + i for i, code in enumerate(codes)}
         self._file = CounterFile(

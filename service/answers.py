@@ -6,7 +6,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from service.encoding import encode
-from service.live import LoadedModel
+from service.live import LoadedModel, score_at
 from service.score_request import NO_OPTIONS, Options
 from topiccore import Answer, EmittedLabel, Explanation
 
@@ -22,12 +22,16 @@ def answer_one(loaded: LoadedModel, query: bytes, options: Options) -> tuple[byt
         taken = perf_counter_ns() - started
         if loaded.counts is not None:
             loaded.counts.add(answer, True)
+        if loaded.comparer is not None:
+            loaded.comparer.one(query, answer, taken)
         return _write_one(loaded, answer, answer.truncated), taken
     started = perf_counter_ns()
     answer = loaded.model.score(query, **_kernel_options(loaded, options))
     taken = perf_counter_ns() - started
     if loaded.counts is not None and options.min_score is None:
         loaded.counts.add(answer, options.max_labels is None or options.topics_only)
+    if loaded.comparer is not None and _comparable(options):
+        loaded.comparer.one(query, answer, taken)
     labels = _chosen(loaded, answer, options)
     if options.explain:
         started = perf_counter_ns()
@@ -46,6 +50,8 @@ def answer_batch(loaded: LoadedModel, queries: list[bytes], options: Options) ->
         whole = options.max_labels is None or options.topics_only
         for answer in answers:
             loaded.counts.add(answer, whole)
+    if loaded.comparer is not None and _comparable(options):
+        loaded.comparer.many(queries, answers, taken)
     if options.explain:
         started = perf_counter_ns()
         results = [
@@ -70,6 +76,11 @@ def _kernel_options(loaded: LoadedModel, options: Options) -> dict[str, Any]:
         # Any larger number means the same, and the kernel's integers are small.
         limit = min(limit, len(loaded.openings))
     return {"min_score": options.min_score, "max_labels": limit}
+
+
+def _comparable(options: Options) -> bool:
+    # Else the answers are not those of the models' own thresholds, or not whole.
+    return options.min_score is None and (options.max_labels is None or options.topics_only)
 
 
 def _chosen(loaded: LoadedModel, answer: Answer, options: Options) -> list[EmittedLabel]:
@@ -97,20 +108,22 @@ def _explained(
             "code": label.code,
             "name": label.name,
             "score": round(label.score, 4),
-            "explanation": _explanation(explanation),
+            "explanation": _explanation(loaded, explanation),
         }
         for label, explanation in zip(labels, explanations, strict=True)
     ]
     return {"topics": topics, "truncated": truncated}
 
 
-def _explanation(explanation: Explanation) -> dict[str, Any]:
+def _explanation(loaded: LoadedModel, explanation: Explanation) -> dict[str, Any]:
     threshold = explanation.threshold
+    place = loaded.model.taxonomy.index_of(explanation.code)
     return {
         "logit": round(explanation.logit, 4),
         "context_logit": round(explanation.context_logit, 4),
         # A label that is never emitted has an infinite threshold, which JSON does not have.
         "threshold": round(threshold, 4) if abs(threshold) < float("inf") else None,
+        "threshold_score": score_at(loaded.model.artifact, place, threshold),
         "bias": round(explanation.bias, 4),
         "shares": [
             {"text": x.text, "share": round(x.share, 4)} for x in explanation.shares[:SHARES]

@@ -11,11 +11,14 @@ from service import problems
 from service.body_clock import BodyClock
 from service.bounds import Bounds
 from service.gate import Gate, Log, WsgiApp
+from service.ledger import Ledger
 from service.live import LiveModel, prepare
 from service.openapi import describe
+from service.page import PATHS, PageResource
 from service.request_meter import RequestMeter
 from service.resources import (
     BatchResource,
+    ComparisonResource,
     DocumentResource,
     HealthResource,
     ModelResource,
@@ -24,6 +27,7 @@ from service.resources import (
     TopicsResource,
 )
 from service.settings import Settings
+from service.stats import StatsResource
 from service.tokens import Tokens
 from topiccore import TopicModel
 
@@ -35,6 +39,7 @@ def create_app(
     settings: Settings = DEFAULT_SETTINGS,
     *,
     meter: RequestMeter | None = None,
+    ledger: Ledger | None = None,
     tokens: Tokens | None = None,
     log: Log | None = None,
     clock: BodyClock | None = None,
@@ -48,9 +53,13 @@ def create_app(
     app.add_route("/v1/topics:batch", BatchResource(settings, bounds))
     app.add_route("/v1/model", ModelResource())
     app.add_route("/v1/taxonomy", TaxonomyResource())
+    app.add_route("/v1/stats", StatsResource(ledger))
+    app.add_route("/v1/comparison", ComparisonResource())
     app.add_route("/openapi.json", DocumentResource(describe(settings)))
     app.add_route("/healthz", HealthResource())
     app.add_route("/readyz", ReadyResource())
+    for path in PATHS:
+        app.add_route(path, PageResource(path))
     return Gate(app, live, settings, meter, tokens, log)
 
 

@@ -63,6 +63,9 @@ def _read(req: falcon.Request, limit: int) -> bytes:
             missing -= len(part)
     except OSError as error:
         raise Problem(HTTPStatus.BAD_REQUEST, "The body ended early.") from error
+    except Exception as error:
+        # Each server has its own for chunks that are none.
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body is not framed as HTTP has it.") from error
     if length is not None and missing > 0:
         raise Problem(HTTPStatus.BAD_REQUEST, "The body is shorter than its Content-Length.")
     body = b"".join(parts)

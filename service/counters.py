@@ -64,9 +64,9 @@ class Counted:
     alive: bool
 
 
-def read_all(folder: Path) -> Iterator[Counted]:
-    """What every file of a folder says now."""
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
+def read_all(folder: Path, kind: str = "*") -> Iterator[Counted]:
+    """What every file of a folder says now, or every file of one kind."""
+    for path in sorted(folder.glob(f"{kind}-*{SUFFIX}")):
         # A file may vanish at any time: its artifact was replaced.
         with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
             alive = _locked(file.fileno())

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from service.answers import answer_one
 from service.environ import KERNEL_NS, LOADED, QUERY, REQUEST_ID
 from service.live import LiveModel, LoadedModel
+from service.page import PATHS
 from service.problems import PROBLEM_JSON, Problem, document
 from service.request_id import RequestIds, traceparent
 from service.request_meter import RequestMeter
@@ -74,10 +75,17 @@ class Gate:
     ) -> Iterable[bytes]:
         """Answers a request; the model that is live now stays the one of this request."""
         started = perf_counter_ns()
-        loaded = environ[LOADED] = self._live.current
+        loaded = self._live.current
         request_id = environ[REQUEST_ID] = self._request_id(environ)
+        if loaded.second is not None:
+            loaded = loaded.second.choose(loaded, environ, request_id)
+        environ[LOADED] = loaded
         method = environ["REQUEST_METHOD"]
-        if environ["PATH_INFO"] == TOPICS and (method == "GET" or method == "HEAD"):
+        if (
+            environ["PATH_INFO"] == TOPICS
+            and (method == "GET" or method == "HEAD")
+            and _has_one_host(environ)
+        ):
             body = self._quick(environ, loaded)
             if body is not None:
                 headers = [
@@ -135,10 +143,21 @@ class Gate:
             return start_response(status, headers, exc_info)
 
         try:
+            if not _has_one_host(environ):
+                return self._refuse(
+                    start,
+                    request_id,
+                    HTTPStatus.BAD_REQUEST,
+                    None,
+                    "The request needs one header Host.",
+                    ("connection", "close"),
+                )
             if environ["PATH_INFO"] in HEALTH:
                 return self._app(environ, start)
-            if self._tokens is not None and not self._tokens.allow(
-                environ.get("HTTP_AUTHORIZATION")
+            if (
+                self._tokens is not None
+                and environ["PATH_INFO"] not in PATHS
+                and not self._tokens.allow(environ.get("HTTP_AUTHORIZATION"))
             ):
                 return self._refuse(
                     start,
@@ -179,11 +198,11 @@ class Gate:
         start: Callable[..., Any],
         request_id: str,
         status: HTTPStatus,
-        reason: str,
+        reason: str | None,
         detail: str,
         header: tuple[str, str],
     ) -> Iterable[bytes]:
-        if self._meter is not None:
+        if self._meter is not None and reason is not None:
             self._meter.rejected(reason)
         body = document(status, detail, request_id=request_id)
         start(
@@ -196,3 +215,10 @@ class Gate:
             ],
         )
         return [body]
+
+
+def _has_one_host(environ: dict[str, Any]) -> bool:
+    # RFC 9112, 3.2, which Granian leaves to the application: several are joined by commas, and
+    # where there is none an empty one is given.
+    host = environ.get("HTTP_HOST")
+    return "," not in host if host else environ["SERVER_PROTOCOL"] in ("HTTP/1", "HTTP/1.0")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service import answer_counts, request_meter
+from service import answer_counts, comparison_counts, request_meter
 from service.counters import Counted, Series, read_all
 
 
@@ -49,7 +49,9 @@ class Ledger:
         with self._lock:
             totals = Totals()
             for counted in read_all(self._folder):
-                self._add(counted, totals)
+                # Every worker tells of comparisons, so no process takes their counts over.
+                if counted.about["kind"] != comparison_counts.KIND:
+                    self._add(counted, totals)
             for model, counts in self._ended.items():
                 # The counts of an artifact that nobody has loaded any more are no use to anyone.
                 if model is None or model in totals.models:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import topiccore
 from service.answer_counts import AnswerCounts
+from service.comparer import Comparer
 from service.encoding import encode
-from topiccore import TopicModel
-from topiccore.artifact import FORMAT_VERSION
-from topiccore.reference import SCHEME
+from topiccore import TaxonomyLabel, TopicModel
+from topiccore.artifact import FORMAT_VERSION, Artifact
+from topiccore.reference import SCHEME, sigmoid
 
 MODEL_HEADER = "x-topiccore-model"
 WARM_UP_QUERY = "used car"
+
+
+class Second(Protocol):
+    """A second artifact beside the one that answers."""
+
+    def choose(self, live: LoadedModel, environ: dict[str, Any], request_id: str) -> LoadedModel:
+        """What answers a request, and is compared on it."""
+
+    def comparison(self) -> dict[str, Any]:
+        """What ``GET /v1/comparison`` gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,9 @@ class LoadedModel:
     description: bytes
     taxonomy: bytes
     counts: AnswerCounts | None = field(default=None, compare=False)
+    comparer: Comparer | None = field(default=None, compare=False)
+    """What scores the same queries with another artifact."""
+    second: Second | None = field(default=None, compare=False)
 
 
 class LiveModel:
@@ -79,17 +94,26 @@ def _description(model: TopicModel) -> bytes:
 
 
 def _taxonomy(model: TopicModel) -> bytes:
-    def told(code: str, name: str, scope: str) -> dict[str, Any]:
-        return {"code": code, "name": name, "scope": scope}
+    def told(label: TaxonomyLabel) -> dict[str, Any]:
+        place = model.taxonomy.index_of(label.code)
+        threshold = score_at(model.artifact, place, float(model.artifact.thresholds[place]))
+        return {
+            "code": label.code,
+            "name": label.name,
+            "scope": label.scope,
+            "threshold": threshold,
+        }
 
     topics = [
-        told(topic.code, topic.name, topic.scope)
-        | {
-            "subtopics": [
-                told(label.code, label.name, label.scope)
-                for label in model.taxonomy.subtopics(topic.code)
-            ]
-        }
+        told(topic) | {"subtopics": [told(label) for label in model.taxonomy.subtopics(topic.code)]}
         for topic in model.taxonomy.topics
     ]
     return encode({"topics": topics, "model": model.id})
+
+
+def score_at(artifact: Artifact, place: int, logit: float) -> float | None:
+    """The calibrated score of a label's logit, to four digits; ``None`` of an infinite one."""
+    if math.isinf(logit):
+        return None
+    slope, intercept = float(artifact.slopes[place]), float(artifact.intercepts[place])
+    return round(sigmoid(slope * logit + intercept), 4)

@@ -1,4 +1,4 @@
-"""Where the artifact is: a directory, a link to one, or a registry folder that names one."""
+"""Where the artifact is: a directory, a link or file that names one, or a registry folder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ CURRENT = "current"
 def find_artifact(path: Path) -> Path:
     """The artifact directory that ``path`` means now, without links.
 
-    Raises ``ArtifactError`` when a registry's ``current`` cannot be followed.
+    Raises ``ArtifactError`` when a registry's ``current``, or another file, names none.
     """
+    if path.is_file():
+        return _follow(path)
     if not (path / MANIFEST).exists() and os.path.lexists(path / CURRENT):
         return _follow(path / CURRENT)
     # The files of one artifact, even when a link is set to another while they are read.

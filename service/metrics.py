@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 import topiccore
 from service import drift, request_meter
 from service.answer_counts import LABEL_NAME, LIVE, NAMES
+from service.comparison_metrics import comparisons
 from service.counters import Series
 from service.ledger import Ledger, Totals
 from topiccore import TopiccoreError
@@ -29,6 +30,7 @@ _HELP = {
     request_meter.REQUESTS_NAME: ("Requests answered.", ["route", "method", "status"]),
     request_meter.REJECTED_NAME: ("Requests refused to protect the server.", ["reason"]),
     request_meter.RELOADS_NAME: ("Attempts to take up a new artifact.", ["result"]),
+    request_meter.CANDIDATE_NAME: ("Attempts to take up a second artifact.", ["result"]),
     NAMES[0]: ("Queries answered by the model's own thresholds.", ["model"]),
     NAMES[1]: ("Those of them with at least one emitted label.", ["model"]),
     NAMES[2]: ("Those of them of which only the first tokens were scored.", ["model"]),
@@ -51,6 +53,7 @@ class ServiceCollector(Collector):
     """The metrics of all workers of a server."""
 
     def __init__(self, folder: Path):
+        self._folder = folder
         self._ledger = Ledger(folder, keep=True)
         self._window = drift.Window()
 
@@ -77,6 +80,7 @@ class ServiceCollector(Collector):
             workers.add_metric([model], totals.counts[(NAMES[LIVE], (model,))])
         yield workers
         yield from _drift(totals, self._window.recent(totals))
+        yield from comparisons(self._folder)
 
 
 def _counters(counts: Counter[Series]) -> Iterator[Metric]:

@@ -33,6 +33,22 @@ def describe(settings: Settings) -> bytes:
                 "/v1/taxonomy": {
                     "get": _operation("getTaxonomy", "Every label.", _ref("Taxonomy"), {})
                 },
+                "/v1/stats": {
+                    "get": _operation(
+                        "getStats",
+                        "How much the server does; every count is since its start.",
+                        _ref("Stats"),
+                        {"404": "The server keeps no counts."},
+                    )
+                },
+                "/v1/comparison": {
+                    "get": _operation(
+                        "getComparison",
+                        "How often the second artifact answers differently.",
+                        _ref("Comparison"),
+                        {},
+                    )
+                },
                 "/openapi.json": {
                     "get": _operation("getDescription", "This document.", {"type": "object"}, {})
                 },
@@ -87,6 +103,12 @@ def _get(settings: Settings) -> dict[str, Any]:
 
     options = _options()
     options["max_labels"] = options["max_labels"] | {"maximum": 10**18 - 1}
+    canary = {
+        "name": "X-Topiccore-Canary",
+        "in": "header",
+        "schema": {"type": "string", "examples": ["always", "never"]},
+        "description": "always: the canary answers, if there is one; never: it does not.",
+    }
     return _operation(
         "getTopics",
         "The topics of one query, best first.",
@@ -96,6 +118,7 @@ def _get(settings: Settings) -> dict[str, Any]:
         "parameters": [
             parameter("q", _query(settings), required=True),
             *(parameter(name, schema) for name, schema in options.items()),
+            canary,
         ]
     }
 
@@ -186,11 +209,13 @@ def _schemas() -> dict[str, Any]:
     def share(name: str) -> dict[str, Any]:
         return {"type": "array", "items": _object({name: text, "share": number})}
 
+    threshold = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
     explanation = _object(
         {
             "logit": number | {"description": "bias plus all shares"},
             "context_logit": number | {"description": "logit plus all shares of context"},
             "threshold": {"type": ["number", "null"], "description": "null: never emitted"},
+            "threshold_score": threshold | {"description": "the threshold as a score"},
             "bias": number,
             "shares": share("text"),
             "context": share("kind"),
@@ -203,7 +228,10 @@ def _schemas() -> dict[str, Any]:
         "topics": {"type": "array", "items": emitted},
         "truncated": {"type": "boolean", "description": "Only the first tokens were scored."},
     }
-    scope = label | {"scope": text}
+    reached = threshold | {
+        "description": "The score from which it is emitted as a query's best topic; null: never."
+    }
+    scope = label | {"scope": text, "threshold": reached}
     topic = _object(scope | {"subtopics": {"type": "array", "items": _object(scope)}})
     return {
         "Answer": _object(result | {"model": _ID}),
@@ -224,11 +252,83 @@ def _schemas() -> dict[str, Any]:
             }
         ),
         "Taxonomy": _object({"topics": {"type": "array", "items": topic}, "model": _ID}),
+        "Stats": _stats(number, whole),
+        "Comparison": _comparison(),
         "Problem": _object(
             {"type": text, "title": text, "status": whole, "detail": text},
             {"field": text | {"description": "The parameter at fault."}, "request_id": text},
         ),
     }
+
+
+def _comparison() -> dict[str, Any]:
+    whole = {"type": "integer", "minimum": 0}
+    rate = _object(
+        {
+            "count": whole,
+            "share": _SCORE | {"type": ["number", "null"]},
+            "low": _SCORE | {"description": "Wilson's interval of 95 % begins here,"},
+            "high": _SCORE | {"description": "and ends here."},
+        }
+    )
+    time = {"type": ["number", "null"], "minimum": 0}
+    times = _object({"mean": time, "p50": time, "p99": time})
+    label = _object(
+        {
+            "code": {"type": "string"},
+            "name": {"type": "string"},
+            "topic": {"type": ["string", "null"]},
+            "known_to": {"type": "array", "items": {"enum": ["stable", "candidate"]}},
+            "both": whole,
+            "stable_only": whole,
+            "candidate_only": whole,
+            "differing": rate,
+        }
+    )
+    return _object(
+        {
+            "stable": _ID,
+            "candidate": _ID | {"type": ["string", "null"]},
+            "mode": {"enum": ["canary", "shadow", None]},
+            "share": _SCORE | {"type": ["number", "null"]},
+            "workers": whole | {"description": "Workers that compare these two."},
+            "compared": whole | {"description": "Queries that both have scored."},
+            "failures": whole,
+            "differing": rate,
+            "differing_best": rate,
+            "kernel_microseconds": _object({"stable": times, "candidate": times}),
+            "labels": {"type": "array", "items": label},
+        }
+    )
+
+
+def _stats(number: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    histogram = _object(
+        {
+            "bounds": {"type": "array", "items": number, "description": "upper ends, in seconds"},
+            "counts": {"type": "array", "items": whole, "description": "one more than bounds"},
+            "sum": number | {"description": "in seconds"},
+        }
+    )
+    return _object(
+        {
+            "time": number | {"description": "when it was counted: seconds since 1970"},
+            "workers": whole,
+            "model": {"type": ["string", "null"], "description": "id that most workers answer by"},
+            "requests": _object({"total": whole, "refused": whole, "failed": whole})
+            | {
+                "description": "of /v1/topics and /v1/topics:batch; refused: 503, failed: other 5xx"
+            },
+            "request_seconds": histogram | {"description": "time within the application"},
+            "kernel_seconds": histogram | {"description": "the model's part of it"},
+            "answers": _object(
+                {"queries": whole, "covered": whole, "tokens": whole, "unknown_tokens": whole}
+            )
+            | {"description": "of that model, by its own thresholds"},
+            "expected": _object({}, {"coverage": _SCORE, "unknown_tokens": _SCORE})
+            | {"description": "shares of queries and of tokens in training"},
+        }
+    )
 
 
 def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:

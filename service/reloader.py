@@ -9,16 +9,14 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
-
-from service.answer_counts import AnswerCounts
-from service.live import WARM_UP_QUERY, LiveModel, LoadedModel, prepare
-from service.location import find_artifact, signature
+from service.candidate_source import CandidateSource
+from service.live import LiveModel, LoadedModel
+from service.location import signature
 from service.request_meter import RequestMeter
 from service.shared import Control, remove_folder
+from service.taking_up import Counts, take_up
 from service.tokens import Tokens, TokensError
-from topiccore import ArtifactError, load
-from topiccore.artifact import ARRAYS
+from topiccore import ArtifactError
 
 GLANCE_SECONDS = 0.1
 """How often a worker looks whether it was called."""
@@ -26,29 +24,8 @@ WATCH_SECONDS = 0.5
 """How often it looks whether the artifact was replaced, if it watches."""
 GRACE_SECONDS = 5.0
 """How long a request may go on with a model that was replaced and still be counted."""
-_PAGE = 4096
 
 logger = logging.getLogger(__name__)
-
-
-def take_up(path: Path, folder: Path | None) -> LoadedModel:
-    """Loads the artifact that ``path`` means, checks it, and has it answer a query.
-
-    ``folder`` is where its answers are counted.  Raises ``ArtifactError``.
-    """
-    model = load(find_artifact(path))
-    # Its pages are fetched now, not by the first clients.
-    for name in ARRAYS:
-        data = model.artifact.array(name).reshape(-1).view(np.uint8)
-        int(data[::_PAGE].sum())
-    try:
-        model.score(WARM_UP_QUERY)
-        loaded = prepare(model, None if folder is None else AnswerCounts(folder, model))
-    except Exception as error:
-        raise ArtifactError(f"{path}: does not answer: {type(error).__name__}: {error}") from error
-    if loaded.counts is not None:
-        loaded.counts.set_live(True)
-    return loaded
 
 
 class Reloader:
@@ -64,6 +41,8 @@ class Reloader:
         control: Control | None = None,
         tokens: Tokens | None = None,
         meter: RequestMeter | None = None,
+        candidate: CandidateSource | None = None,
+        calls: int | None = None,
     ):
         self._path = path
         self._live = live
@@ -72,10 +51,13 @@ class Reloader:
         self._control = control
         self._tokens = tokens
         self._meter = meter
-        self._calls = 0 if control is None else control.calls()
+        self._candidate = candidate
+        if calls is None:
+            calls = 0 if control is None else control.calls()
+        self._calls = calls
         self._seen = self._signature()
         self._steady: object = self._seen
-        self._retired: list[tuple[float, AnswerCounts]] = []
+        self._retired: list[tuple[float, Counts]] = []
 
     def start(self) -> None:
         """Starts the thread; it ends with the process."""
@@ -107,24 +89,41 @@ class Reloader:
                 logger.exception("looking for a new artifact failed")
 
     def look(self) -> None:
-        """Takes up the artifact if it was replaced and has not changed since the last look."""
+        """Takes up what was replaced and has not changed since the last look."""
+        another = self._candidate is not None and self._candidate.look()
         found = self._signature()
         steady, self._steady = self._steady, found
         # None: it is just being replaced; what is refused once is refused until it changes.
         if found is not None and found != self._seen and found == steady:
-            self._take_up()
+            self._take_up(another)
+        elif another:
+            self._answer_with(self._live.current)
 
     def reload(self) -> None:
-        """Reads the tokens again, and takes up the artifact whatever it was."""
+        """Reads the tokens again, and takes up both artifacts whatever they were."""
         if self._tokens is not None:
             try:
                 self._tokens.read()
                 logger.info("tokens read")
             except TokensError as error:
                 logger.error("the old tokens stay: %s", error)
-        self._take_up()
+        self._take_up(self._candidate is not None and self._candidate.reload())
 
-    def _take_up(self) -> None:
+    def _take_up(self, another: bool) -> None:
+        """Takes up the artifact; ``another`` tells that the candidate has changed."""
+        if not self._first_changed() and another:
+            self._answer_with(self._live.current)
+
+    def _answer_with(self, new: LoadedModel) -> None:
+        if self._candidate is None:
+            self._live.current = new
+            return
+        # One reference holds both, so no request finds the one without the other.
+        self._live.current = self._candidate.beside(new)
+        until = time.monotonic() + GRACE_SECONDS
+        self._retired += [(until, counts) for counts in self._candidate.retired()]
+
+    def _first_changed(self) -> bool:
         self._seen = self._signature()
         old = self._live.current
         try:
@@ -132,14 +131,14 @@ class Reloader:
         except Exception as error:
             logger.error("refused, %s stays: %s", old.model.id[:12], error)
             self._count("refused")
-            return
+            return False
         if new.model.id == old.model.id:
             if new.counts is not None:
                 new.counts.remove()
             logger.info("unchanged: %s", old.model.id[:12])
             self._count("unchanged")
-            return
-        self._live.current = new
+            return False
+        self._answer_with(new)
         if self._control is not None and new.model.artifact.path is not None:
             self._control.last_good = new.model.artifact.path
         if old.counts is not None:
@@ -147,6 +146,7 @@ class Reloader:
             self._retired.append((time.monotonic() + GRACE_SECONDS, old.counts))
         logger.info("loaded: %s, before it %s", new.model.id[:12], old.model.id[:12])
         self._count("loaded")
+        return True
 
     def _retire(self, now: float) -> None:
         while self._retired and self._retired[0][0] <= now:

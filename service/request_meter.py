@@ -7,10 +7,12 @@ from bisect import bisect_left
 from pathlib import Path
 
 from service.counters import CounterFile, Series
+from service.page import PATHS
 
 KIND = "requests"
 ROUTES = (
     *("/v1/topics", "/v1/topics:batch", "/v1/model", "/v1/taxonomy"),
+    *("/v1/stats", "/v1/comparison"),
     *("/openapi.json", "/healthz", "/readyz", "/", "other"),
 )
 METHODS = ("GET", "POST", "HEAD", "other")
@@ -20,6 +22,7 @@ STATUSES = (
 )
 REASONS = ("overload", "bodies", "explanations", "token")
 RELOADS = ("loaded", "refused", "unchanged")
+CANDIDATES = (*RELOADS, "removed")
 BOUNDS_US = (
     *(5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750),
     *(1000, 1500, 2000, 3000, 5000, 7500, 10_000),
@@ -31,6 +34,7 @@ SECONDS_NAME = "topiccore_http_request_seconds"
 KERNEL_NAME = "topiccore_kernel_seconds"
 REJECTED_NAME = "topiccore_rejected_requests_total"
 RELOADS_NAME = "topiccore_reloads_total"
+CANDIDATE_NAME = "topiccore_candidate_reloads_total"
 
 _BOUNDS = tuple(1000 * bound for bound in BOUNDS_US)
 _HISTOGRAM = len(_BOUNDS) + 2  # counts of the buckets, of what is above them, then the sum
@@ -48,6 +52,7 @@ def _series() -> list[Series]:
     found += [(KERNEL_NAME, (bucket,)) for bucket in buckets]
     found += [(REJECTED_NAME, (reason,)) for reason in REASONS]
     found += [(RELOADS_NAME, (result,)) for result in RELOADS]
+    found += [(CANDIDATE_NAME, (result,)) for result in CANDIDATES]
     return found
 
 
@@ -59,7 +64,8 @@ class RequestMeter:
         places = {one: place for place, one in enumerate(series)}
         self._values = CounterFile(folder, KIND, series).values
         self._lock = threading.Lock()
-        self._routes = {route: i for i, route in enumerate(ROUTES)}
+        self._routes = dict.fromkeys(PATHS, ROUTES.index("/"))
+        self._routes |= {route: i for i, route in enumerate(ROUTES)}
         self._methods = {method: len(STATUSES) * i for i, method in enumerate(METHODS)}
         self._statuses = {status: i for i, status in enumerate(STATUSES)}
         self._other = len(ROUTES) - 1
@@ -68,6 +74,7 @@ class RequestMeter:
         self._kernel = places[(KERNEL_NAME, (f"{BOUNDS_US[0] / 1e6:g}",))]
         self._rejected = {reason: places[(REJECTED_NAME, (reason,))] for reason in REASONS}
         self._reloads = {result: places[(RELOADS_NAME, (result,))] for result in RELOADS}
+        self._candidates = {result: places[(CANDIDATE_NAME, (result,))] for result in CANDIDATES}
 
     def request(
         self, path: str, method: str, status: str, nanoseconds: int, kernel: int | None
@@ -98,3 +105,8 @@ class RequestMeter:
         """Counts an attempt to take up a new artifact, with one of ``RELOADS``."""
         with self._lock:
             self._values[self._reloads[result]] += 1
+
+    def candidate(self, result: str) -> None:
+        """Counts an attempt to take up a second artifact, with one of ``CANDIDATES``."""
+        with self._lock:
+            self._values[self._candidates[result]] += 1

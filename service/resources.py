@@ -7,8 +7,10 @@ from http import HTTPStatus
 
 import falcon
 
+from service import comparison_counts
 from service.answers import answer_batch, answer_one
 from service.bounds import Bounds
+from service.encoding import encode
 from service.environ import BATCH, KERNEL_NS, LOADED, QUERY
 from service.live import WARM_UP_QUERY, LoadedModel
 from service.problems import Problem
@@ -87,6 +89,22 @@ class TaxonomyResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Tells codes, names and scopes, in the order of the taxonomy."""
         resp.data = req.env[LOADED].taxonomy
+
+    on_head = on_get
+
+
+class ComparisonResource:
+    """``/v1/comparison``: how often the second artifact answers differently."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Tells the counts of all workers, for the artifacts that this one compares."""
+        loaded: LoadedModel = req.env[LOADED]
+        resp.cache_control = ["no-store"]
+        resp.data = encode(
+            comparison_counts.nothing(loaded.model)
+            if loaded.second is None
+            else loaded.second.comparison()
+        )
 
     on_head = on_get
 

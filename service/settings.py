@@ -66,6 +66,20 @@ class Settings:
         default=None,
         metadata=_help("file of bearer tokens, one a line, of which a request must carry one"),
     )
+    canary: Path | None = field(
+        default=None,
+        metadata=_help("second artifact, that answers a share of the requests and is compared"),
+    )
+    canary_share: float = field(
+        default=0.05, metadata=_help("share of the requests that the canary answers, from 0 to 1")
+    )
+    shadow: Path | None = field(
+        default=None, metadata=_help("second artifact, that is compared and answers nobody")
+    )
+    shadow_share: float = field(
+        default=1.0,
+        metadata=_help("share of the requests that the shadow is compared on, from 0 to 1"),
+    )
     log_sample: float = field(
         default=0.0, metadata=_help("share of the answers that are logged, from 0 to 1")
     )
@@ -77,6 +91,10 @@ class Settings:
         default="json",
         metadata=_help("json or text"),
     )
+
+    def __post_init__(self) -> None:
+        if self.canary is not None and self.shadow is not None:
+            raise SettingsError("canary and shadow are both set; the service holds one of them")
 
     @property
     def max_body_bytes(self) -> int:
@@ -114,7 +132,7 @@ def parse(name: str, text: str) -> Any:
         if text not in ("0", "1"):
             raise ValueError("0 or 1")
         return text == "1"
-    if name == "log_sample":
+    if name in ("log_sample", "canary_share", "shadow_share"):
         return _share(text)
     if name == "log_format":
         if text not in ("json", "text"):

@@ -9,6 +9,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from topiccore import TopiccoreError
+
+PLACE_VARIABLE = "TOPICCORE_MEMORY_FOLDER"
+"""Where the folder is made, if not in ``/dev/shm`` or else among temporary files."""
 FOLDER_VARIABLE = "TOPICCORE_SHARED_FOLDER"
 _PREFIX = "topiccore-"
 _FILE = "control"
@@ -19,12 +23,10 @@ _SIZE = 4096 + _PATH
 def make_folder() -> tuple[Path, Control]:
     """A new folder, in memory where the system has such a place, and its control.
 
-    What servers that were killed have left is removed.
+    What servers that were killed have left is removed.  Raises ``TopiccoreError`` where the place
+    that ``TOPICCORE_MEMORY_FOLDER`` names cannot be written.
     """
-    memory = Path("/dev/shm")
-    place = (
-        memory if memory.is_dir() and os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
-    )
+    place = _place()
     for old in place.glob(f"{_PREFIX}*"):
         if _abandoned(old / _FILE):
             remove_folder(old)
@@ -48,6 +50,20 @@ def open_control(folder: Path) -> Control:
     """The control of a folder that another process has made."""
     with (folder / _FILE).open("r+b") as file:
         return Control(mmap.mmap(file.fileno(), _SIZE))
+
+
+def _place() -> Path:
+    wanted = os.environ.get(PLACE_VARIABLE)
+    if wanted:
+        if not os.access(wanted, os.W_OK | os.X_OK) or not os.path.isdir(wanted):
+            raise TopiccoreError(
+                f"{PLACE_VARIABLE} is {wanted!r}, not a folder that can be written"
+            )
+        return Path(wanted)
+    memory = Path("/dev/shm")
+    if memory.is_dir() and os.access(memory, os.W_OK):
+        return memory
+    return Path(tempfile.gettempdir())
 
 
 def _abandoned(file: Path) -> bool:

@@ -12,13 +12,16 @@ from pathlib import Path
 from service import traces
 from service.app import create_app
 from service.body_clock import BodyClock
+from service.candidate_source import candidate_source
 from service.gate import WsgiApp
+from service.ledger import Ledger
 from service.live import LiveModel, LoadedModel
 from service.logs import AccessLog
-from service.reloader import Reloader, take_up
+from service.reloader import Reloader
 from service.request_meter import RequestMeter
 from service.settings import Settings, model_path
 from service.shared import FOLDER_VARIABLE, Control, open_control
+from service.taking_up import take_up
 from service.tokens import Tokens
 from topiccore import ArtifactError
 
@@ -35,9 +38,13 @@ def start(environment: Mapping[str, str]) -> WsgiApp:
     path = model_path(environment)
     folder = Path(environment[FOLDER_VARIABLE]) if FOLDER_VARIABLE in environment else None
     control = None if folder is None else open_control(folder)
+    # A call that comes while the artifacts are taken up is heeded after that.
+    calls = None if control is None else control.calls()
     meter = None if folder is None else RequestMeter(folder)
     tokens = None if settings.tokens is None else Tokens(settings.tokens)
-    live = LiveModel(_first(path, folder, control))
+    candidate = candidate_source(settings, folder, meter)
+    first = _first(path, folder, control)
+    live = LiveModel(first if candidate is None else candidate.beside(first))
     sys.setswitchinterval(SWITCH_SECONDS)
     Reloader(
         path,
@@ -47,12 +54,17 @@ def start(environment: Mapping[str, str]) -> WsgiApp:
         control=control,
         tokens=tokens,
         meter=meter,
+        candidate=candidate,
+        calls=calls,
     ).start()
     logger.info("ready: %s", live.current.model.id[:12])
     log = AccessLog(settings.log_sample, settings.log_queries)
     clock = BodyClock(settings.body_seconds)
     clock.start()
-    app = create_app(live, settings, meter=meter, tokens=tokens, log=log, clock=clock)
+    ledger = None if folder is None else Ledger(folder)
+    app = create_app(
+        live, settings, meter=meter, ledger=ledger, tokens=tokens, log=log, clock=clock
+    )
     return traces.exporting(app) if traces.wanted(environment) else app
 
 

@@ -166,6 +166,12 @@ def test_body_that_breaks_off(client, error):
         check_problem(result, 400, None, "ended early")
 
 
+def test_body_that_the_server_cannot_read(client):
+    """Servers have exceptions of their own for chunks that are none."""
+    result = post_stream(client, Stream(BODY[:9], error=Exception("chunk")), CHUNKED)
+    check_problem(result, 400, None, "framed")
+
+
 def test_no_length_and_no_end(client):
     """A server that does not end its input is not asked for any: a read could wait for ever."""
     stream = Stream(BODY)

@@ -103,6 +103,16 @@ def test_bare_line_feeds_end_lines_or_are_refused(server):
     assert exchange(server, data + GET + b"\r\n") in ([200], [400], [])
 
 
+@pytest.mark.parametrize("path", [b"/v1/topics?q=honda", b"/v1/model", b"/healthz"])
+def test_a_request_has_one_host(server, path):
+    """RFC 9112 3.2: 400 for none and for several; HTTP/1.0 has none."""
+    line = b"GET " + path
+    assert exchange(server, line + b" HTTP/1.1\r\n\r\n" + LAST) in ([400], [400, 200])
+    two = line + b" HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"
+    assert exchange(server, two + LAST) in ([400], [400, 200])
+    assert exchange(server, line + b" HTTP/1.0\r\n\r\n") == [200]
+
+
 # --- where a body ends --------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ schemathesis = pytest.importorskip("schemathesis")
 
 OPERATIONS = [
     *("GET /v1/topics", "POST /v1/topics", "POST /v1/topics:batch", "GET /v1/model"),
-    *("GET /v1/taxonomy", "GET /healthz", "GET /readyz"),
+    *("GET /v1/taxonomy", "GET /v1/stats", "GET /v1/comparison", "GET /healthz", "GET /readyz"),
 ]
 
 

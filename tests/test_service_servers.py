@@ -102,6 +102,13 @@ def test_problems(gunicorn, target, method, body, status, field):
         b"GET /healthz HTTP/1.1\r\nHost: x\r\nX : a\r\n\r\n",
         b"POST /v1/topics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        *(
+            b"POST /v1/topics HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"\r\n0\r\n\r\n"
+            for chunks in (b"zz\r\n{}", b"-1\r\n{}", b"1\r\n{}", b"2;\n{}")
+        ),
+        b"GET /v1/topics?q=a HTTP/1.1\r\n\r\n",
+        b"GET /v1/topics?q=a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
         b"\0\1\2\r\n\r\n",
     ],
 )

@@ -98,7 +98,7 @@ def test_app_around_a_model_reads_no_environment(path, monkeypatch):
     model = load(path)
     monkeypatch.setenv(MODEL, "nowhere")
     monkeypatch.setenv(MAX, "nothing")
-    monkeypatch.setattr("service.reloader.load", None)
+    monkeypatch.setattr("service.taking_up.load", None)
     one = falcon.testing.TestClient(create_app(model))
     other = falcon.testing.TestClient(create_app(model, Settings(max_query_bytes=3)))
     assert one.simulate_get("/v1/topics", params={"q": "soup"}).status_code == 200

@@ -7,6 +7,7 @@ import math
 from types import SimpleNamespace
 
 import falcon.testing
+import numpy as np
 import pytest
 from service_support import LABELS, save_tiny_artifact, steady_headers
 
@@ -51,7 +52,13 @@ def test_figures_that_json_does_not_have_are_null():
         id="0" * 64,
         taxonomy=Taxonomy(LABELS),
         training=training,
-        artifact=SimpleNamespace(data={}, encoding="float32"),
+        artifact=SimpleNamespace(
+            data={},
+            encoding="float32",
+            thresholds=np.full(4, np.inf),
+            slopes=np.ones(4),
+            intercepts=np.zeros(4),
+        ),
     )
     result = falcon.testing.TestClient(create_app(model)).simulate_get("/v1/model")
     found = json.loads(result.content, parse_constant=pytest.fail)["training"]
@@ -67,13 +74,17 @@ def test_taxonomy(client, model):
                 "code": "V",
                 "name": "Vehicles",
                 "scope": "",
-                "subtopics": [{"code": "V1", "name": "Cars", "scope": ""}],
+                "threshold": 0.5,
+                "subtopics": [{"code": "V1", "name": "Cars", "scope": "", "threshold": 0.5}],
             },
             {
                 "code": "F",
                 "name": "Food",
                 "scope": "",
-                "subtopics": [{"code": "F1", "name": "Crème brûlée", "scope": ""}],
+                "threshold": 0.5,
+                "subtopics": [
+                    {"code": "F1", "name": "Crème brûlée", "scope": "", "threshold": 0.5}
+                ],
             },
         ],
         "model": model.id,

@@ -50,7 +50,8 @@ def make(monkeypatch, tmp_path, brands):
 
     def make(**limits):
         found = pool.pool_sources(
-            tmp_path, QUERIES, ["used honda"], ["secret test", "zebra"], limits, lambda line: None
+            *(tmp_path, QUERIES, ["used honda"], ["used honda"], ["secret test", "zebra"]),
+            *(limits, lambda line: None),
         )
         return {source.name: source.texts for source in found}
 

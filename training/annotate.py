@@ -73,6 +73,7 @@ def annotate(
     sources = pool_sources(
         cache,
         data.queries,
+        train.texts,
         [*train.texts, *data.validation.texts],
         data.test.texts,
         vars(settings.pool),

@@ -164,6 +164,15 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
+def texts_by_source(path: Path) -> dict[str, int]:
+    """How many texts of each source of the pool a file annotates; raises ``DataError``."""
+    return {
+        name: sum(part["texts"] for part in parts)
+        for name, parts in read_header(path)["sources"].items()
+        if name != "labelled"
+    }
+
+
 def read_annotations(
     path: Path, texts: Mapping[str, Mapping[str, str]], codes: Sequence[str]
 ) -> AnnotationFile:

@@ -73,6 +73,9 @@ class AnnotationsConfig:
     words: float
     bigrams: float
     glove: float
+    spliced: float
+    swapped: float
+    shortened: float
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "annotations.words": (0, 100),
     "annotations.bigrams": (0, 100),
     "annotations.glove": (0, 100),
+    "annotations.spliced": (0, 100),
+    "annotations.swapped": (0, 100),
+    "annotations.shortened": (0, 100),
     "student.min_count_words": (1, 10**6),
     "student.min_count_bigrams": (1, 10**6),
     "student.epochs": (1, 1000),

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from training.annotations import Annotations, read_annotations
+from training.annotations import Annotations, read_annotations, texts_by_source
 from training.config import AnnotationsConfig
 from training.dataset import Dataset
 from training.errors import DataError
@@ -147,10 +147,16 @@ def annotated_examples(
     }
     # Filled-in rows are not of the collections: the annotated texts are chosen without them.
     own = zip(data.train.texts, data.train.ids, strict=True)
-    known = [*(text for text, identity in own if identity in data.queries), *data.validation.texts]
-    most = dict.fromkeys(weights, 10**9)
-    sources = pool_sources(cache, data.queries, known, data.test.texts, most, report)
-    texts: dict[str, Mapping[str, str]] = {source.name: source.texts for source in sources}
+    trained = [text for text, identity in own if identity in data.queries]
+    known = [*trained, *data.validation.texts]
+    # Every source: which texts one has depends on those before it.
+    most = texts_by_source(file)
+    if missing := weights.keys() - most.keys():
+        raise DataError(f"{file}: no annotations of {sorted(missing)[0]!r}")
+    sources = pool_sources(cache, data.queries, trained, known, data.test.texts, most, report)
+    texts: dict[str, Mapping[str, str]] = {
+        source.name: source.texts for source in sources if source.name in weights
+    }
     if config.labelled:
         texts["labelled"] = data.queries
     found = read_annotations(file, texts, [label.code for label in data.taxonomy]).sources

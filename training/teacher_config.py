@@ -68,6 +68,9 @@ class PoolConfig:
     bigrams: int
     brands: int
     glove: int
+    spliced: int
+    swapped: int
+    shortened: int
 
 
 @dataclass(frozen=True)
@@ -121,10 +124,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "stacker.leaves": (2, 10**4),
     "stacker.learning_rate": (1e-4, 1),
     "stacker.folds": (2, 100),
-    **{
-        f"pool.{name}": (0, 10**9)
-        for name in ("logged", "questions", "words", "bigrams", "brands", "glove")
-    },
+    **{f"pool.{name}": (0, 10**9) for name in PoolConfig.__dataclass_fields__},
     "annotations.least": (0.01, 0.5),
 }
 

@@ -26,14 +26,17 @@ Curves = dict[str, dict[str, list[list[float]]]]
 
 
 def curves(
-    scores: NDArray[np.floating[Any]], queries: LabelledQueries, taxonomy: Taxonomy
+    scores: NDArray[np.floating[Any]],
+    queries: LabelledQueries,
+    taxonomy: Taxonomy,
+    points: int = POINTS,
 ) -> Curves:
-    """What every cut on the scores [queries, labels] gives, at most ``POINTS`` points a curve."""
+    """What every cut on the scores [queries, labels] gives, at most ``points`` points a curve."""
     raised = topic_scores(scores, taxonomy)
     weightings = {"queries": np.ones(len(queries)), "traffic": queries.counts.astype(float)}
     return {
         view: {
-            name: _curve(raised[:, chosen], queries.gold[:, chosen], weights)
+            name: _curve(raised[:, chosen], queries.gold[:, chosen], weights, points)
             for name, weights in weightings.items()
         }
         for view, chosen in views(taxonomy)
@@ -41,10 +44,13 @@ def curves(
 
 
 def _curve(
-    scores: NDArray[np.floating[Any]], gold: NDArray[np.bool_], weights: NDArray[np.float64]
+    scores: NDArray[np.floating[Any]],
+    gold: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    most: int,
 ) -> list[list[float]]:
     best = np.sort(scores.max(axis=1))[::-1]
-    cuts = np.unique(best[np.linspace(0, len(best) - 1, min(POINTS, len(best))).astype(int)])
+    cuts = np.unique(best[np.linspace(0, len(best) - 1, min(most, len(best))).astype(int)])
     points = []
     for cut in cuts[::-1].tolist():
         emitted = scores >= cut

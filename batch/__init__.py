@@ -1,0 +1,1 @@
+"""Offline scoring: files, tables and data frames of queries, straight from Arrow buffers."""

@@ -1,0 +1,91 @@
+"""Rows as readers hand them on, and which of a file's columns these have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from batch.as_text import as_strings
+from batch.errors import BatchError
+from batch.scoring import listed
+
+DEFAULT_TEXT = "query"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some rows of a file."""
+
+    text: pa.Array
+    """The queries [rows], of any type that ``Scorer`` takes."""
+    kept: pa.RecordBatch
+    """The columns of the output [rows]; may have none."""
+    consumed: int
+    """Bytes of the file that have been read for this block and all before it."""
+    not_text: int = 0
+    """Nulls of ``text`` that hold something else than text in the file."""
+
+    @classmethod
+    def of(
+        cls,
+        batch: pa.RecordBatch,
+        text: str,
+        kept: Sequence[str],
+        consumed: int,
+        not_text: int = 0,
+        *,
+        decode: bool = False,
+    ) -> Block:
+        """The block of a batch with all columns that are wanted.
+
+        ``decode``: kept columns are bytes that stand for text.
+        """
+        names = batch.schema.names
+        fields = [batch.schema.field(name).remove_metadata() for name in kept]
+        arrays = [batch.column(names.index(name)) for name in kept]
+        if decode:
+            fields = [pa.field(name, pa.string()) for name in kept]
+            arrays = [as_strings(array) for array in arrays]
+        chosen = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+        return cls(batch.column(names.index(text)), chosen, consumed, not_text)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns that a user asks for; ``keep`` is ``None`` for all."""
+
+    text: str | None
+    keep: Sequence[str] | None
+
+    def text_of(self, names: Sequence[str], possible: Sequence[str]) -> str:
+        """The name of the text column; ``possible`` are those that hold text.
+
+        Raises ``BatchError`` with the columns there are.
+        """
+        for name in names:
+            if names.count(name) > 1:
+                raise BatchError(f"it has more than one column {name!r}")
+        if self.text is not None:
+            if self.text not in names:
+                raise BatchError(
+                    f"there is no column {self.text!r}; there are {listed(list(names))}"
+                )
+            return self.text
+        if DEFAULT_TEXT in names:
+            return DEFAULT_TEXT
+        if len(possible) == 1:
+            return possible[0]
+        raise BatchError(
+            f"which column holds the queries (--text-column)? There are {listed(list(names))}"
+        )
+
+    def kept_of(self, names: Sequence[str]) -> list[str]:
+        """The names of the kept columns; raises ``BatchError`` for one that is not there."""
+        if self.keep is None:
+            return list(names)
+        for name in self.keep:
+            if name not in names:
+                raise BatchError(f"there is no column {name!r}; there are {listed(list(names))}")
+        return list(self.keep)

@@ -1,0 +1,168 @@
+"""``topiccore batch``: files of queries in, files of topics out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from batch import formats, summary
+from batch.errors import BatchError
+from batch.inputs import find_inputs
+from batch.outputs import make_plan
+from batch.readers import ReadOptions
+from batch.run import Settings, default_threads, score_files
+from batch.scoring import Options, Scorer
+from batch.storage import locate
+from topiccore.cli import Command
+from topiccore.model import default_model, load
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``topiccore batch``."""
+    parser.add_argument("input", nargs="+", help="files, globs, folders, URLs; - is standard input")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        help="a name with a known ending is one file for all rows; - is standard output; any other "
+        "is a folder with a file for each input",
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        default=default_model(),
+        help="artifact directory (default: %(default)s)",
+    )
+    files = parser.add_argument_group("files")
+    files.add_argument(
+        "--from",
+        dest="source",
+        metavar="FORMAT",
+        help="parquet, csv, tsv, jsonl or txt, all but parquet with .gz or .zst behind "
+        "(default: by the ending of each name; txt for standard input)",
+    )
+    files.add_argument(
+        "--to",
+        metavar="FORMAT",
+        help="of files in a folder (default: parquet) and of standard output (default: jsonl): "
+        "parquet, jsonl or tsv, the latter two also with .gz or .zst behind",
+    )
+    files.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    columns = parser.add_argument_group("columns")
+    columns.add_argument(
+        "--text-column",
+        metavar="NAME",
+        help="holds the queries (default: query, or else the only column of text)",
+    )
+    columns.add_argument(
+        "--no-header",
+        action="store_true",
+        help="the first line of CSV and TSV is a row; columns are f0, f1, ...",
+    )
+    kept = columns.add_mutually_exclusive_group()
+    kept.add_argument("--keep", metavar="NAMES", help="input columns to keep, with commas between")
+    kept.add_argument("--keep-all", action="store_true", help="keep all input columns")
+    columns.add_argument(
+        "--result-column", default="topics", metavar="NAME", help="name of the result (topics)"
+    )
+    emitted = parser.add_argument_group("labels")
+    emitted.add_argument(
+        "--min-score",
+        type=_share,
+        metavar="S",
+        help="emit labels with at least this score, 0 to 1, instead of using the thresholds",
+    )
+    emitted.add_argument("--max-labels", type=_natural, metavar="N", help="at most so many a row")
+    emitted.add_argument("--topics-only", action="store_true", help="no subtopics")
+    run_options = parser.add_argument_group("run")
+    run_options.add_argument(
+        "--threads", type=_positive, default=default_threads(), metavar="N", help="(all cores)"
+    )
+    shown = run_options.add_mutually_exclusive_group()
+    shown.add_argument("--progress", action="store_true", help="tell it even if no terminal sees")
+    shown.add_argument("--quiet", action="store_true", help="neither progress nor summary")
+    run_options.add_argument("--summary", metavar="FILE", help="write the summary as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Scores; raises ``TopiccoreError`` for what cannot be read, scored or written."""
+    given = formats.chosen(arguments.source, output=False) if arguments.source else None
+    inputs = find_inputs(arguments.input, given)
+    plan = make_plan(inputs, arguments.output, arguments.to)
+    report = locate(arguments.summary) if arguments.summary else None
+    if report is not None and not arguments.overwrite and report.exists():
+        raise BatchError(f"{report}: exists already (--overwrite replaces it)")
+    scorer = Scorer(
+        load(arguments.model),
+        Options(arguments.min_score, arguments.max_labels, arguments.topics_only),
+    )
+    keep = None if arguments.keep_all else (arguments.keep or "").split(",")
+    settings = Settings(
+        read=ReadOptions(
+            arguments.text_column, () if keep == [""] else keep, not arguments.no_header
+        ),
+        result_column=arguments.result_column,
+        threads=arguments.threads,
+        overwrite=arguments.overwrite,
+        progress=not arguments.quiet and (arguments.progress or sys.stderr.isatty()),
+    )
+    start = time.perf_counter()
+    with _terminable():
+        outcome = score_files(plan, scorer, settings)
+    told = scorer.model, outcome.counts, time.perf_counter() - start, outcome.scored_now
+    if report is not None:
+        with report.create() as stream:
+            stream.write(json.dumps(summary.as_json(*told), indent=2).encode() + b"\n")
+    if not arguments.quiet:
+        print(summary.as_text(*told), file=sys.stderr)
+    return 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM leaves as an exception would: no half-written file stays."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, leave)
+    except ValueError:  # not the main thread, where no signal arrives
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return value
+
+
+COMMAND = Command("batch", "Write the topics of files of queries.", configure, run)

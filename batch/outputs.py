@@ -1,0 +1,89 @@
+"""Which output each input goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from batch import formats
+from batch.errors import BatchError
+from batch.formats import Format
+from batch.inputs import Input
+from batch.storage import Location, locate
+
+STANDARD_OUTPUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Inputs whose rows make one output, in order; ``output`` ``None`` is standard output."""
+
+    inputs: tuple[Input, ...]
+    output: Location | None
+    relative: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All jobs; ``folder`` is where their outputs are, ``None`` for one output in all."""
+
+    jobs: tuple[Job, ...]
+    folder: Location | None
+    format: Format
+
+
+def make_plan(inputs: Sequence[Input], output: str, ending: str | None) -> Plan:
+    """One output in all for ``-`` and for a name with a known ending, else a folder.
+
+    In a folder each input has its own file, at the same place below it.  ``ending`` names the
+    format where the output's name does not.  Raises ``BatchError`` when two inputs would have the
+    same output, or an output would be an input.
+    """
+    if output == STANDARD_OUTPUT:
+        kind = formats.chosen(ending or "jsonl", output=True)
+        return Plan((Job(tuple(inputs), None, "-"),), None, kind)
+    place = locate(output)
+    told = formats.of_name(output)
+    if told is None or output.endswith("/") or place.is_folder():
+        ending = ending or "parquet"
+        return _folder(inputs, place, formats.chosen(ending, output=True), ending.lower())
+    if told.kind not in formats.OUTPUT_KINDS:
+        raise BatchError(f"{output}: {told.kind} is no format of outputs")
+    if ending is not None and formats.chosen(ending, output=True) != told:
+        raise BatchError(f"{output}: its ending is not of the format {ending}")
+    for one in inputs:
+        if one.location is not None and _same(one.location, place):
+            raise BatchError(f"{output} is an input too")
+    return Plan((Job(tuple(inputs), place, output),), None, told)
+
+
+def _folder(inputs: Sequence[Input], folder: Location, kind: Format, ending: str) -> Plan:
+    if folder.exists() and not folder.is_folder():
+        raise BatchError(f"{folder} is a file, and its ending tells no format")
+    for one in inputs:
+        # What a run writes must not be what the next one reads.
+        root = one.folder
+        if root is None or type(root.system) is not type(folder.system):
+            continue
+        if f"{folder.path}/".startswith(f"{root.path.rstrip('/')}/"):
+            raise BatchError(f"{folder} lies in the folder {root}, which is an input")
+    places = {
+        (type(one.location.system), one.location.path): one
+        for one in inputs
+        if one.location is not None
+    }
+    jobs: dict[str, Job] = {}
+    for one in inputs:
+        relative = f"{formats.stem(one.relative)}.{ending}"
+        if relative in jobs:
+            [other] = jobs[relative].inputs
+            raise BatchError(f"{other} and {one} would both become {folder.child(relative)}")
+        output = folder.child(relative)
+        if (type(output.system), output.path) in places:
+            raise BatchError(f"{output} is an input too")
+        jobs[relative] = Job((one,), output, relative)
+    return Plan(tuple(jobs.values()), folder, kind)
+
+
+def _same(one: Location, other: Location) -> bool:
+    return type(one.system) is type(other.system) and one.path == other.path

@@ -1,0 +1,240 @@
+"""Scores files: what the command does, as a function."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from batch.block import Block
+from batch.counts import Counts
+from batch.errors import BatchError
+from batch.inputs import Input
+from batch.journal import Journal, marks_of
+from batch.outputs import Job, Plan
+from batch.pipeline import in_order
+from batch.progress import Progress
+from batch.readers import ReadOptions, read_blocks
+from batch.scoring import Scorer
+from batch.storage import reason
+from batch.unknown import UnknownTokens
+from batch.writers import Renderer, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to score the files of a plan."""
+
+    read: ReadOptions
+    result_column: str = "topics"
+    threads: int = 1
+    overwrite: bool = False
+    progress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``counts`` of all rows, of which ``scored_now`` were not scored by an earlier run."""
+
+    counts: Counts
+    scored_now: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A block of the plan; ``first`` is the place of its first row in its file."""
+
+    source: Input
+    block: Block
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A job's parts are all read: its output need not wait for what comes next."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    part: _Part
+    rendered: pa.RecordBatch | pa.Buffer
+    counts: Counts
+
+
+def score_files(plan: Plan, scorer: Scorer, settings: Settings) -> Outcome:
+    """Writes the outputs of a plan, each whole or not at all.
+
+    A plan with a folder that was interrupted before goes on where it stopped.  Raises
+    ``BatchError`` naming the file; what is finished by then stays.
+    """
+    journal = None
+    if plan.folder is not None:
+        journal = Journal(plan.folder, _fingerprint(plan, scorer, settings), settings.overwrite)
+    may_replace = settings.overwrite or (journal is not None and journal.may_replace)
+    total = Counts()
+    todo = []
+    for job in plan.jobs:
+        done = journal.counts_of(job) if journal is not None else None
+        if done is not None:
+            total += done
+            continue
+        own = journal is not None and journal.is_own(job)
+        if job.output is not None and not may_replace and not own and job.output.exists():
+            raise BatchError(f"{job.output}: exists already (--overwrite replaces it)")
+        todo.append(job)
+    before = total.rows
+    progress = Progress(_bytes(todo), shown=settings.progress)
+    try:
+        _score(todo, plan, scorer, settings, journal, total, progress)
+    finally:
+        progress.clear()
+    if journal is not None:
+        journal.close()
+    return Outcome(total, total.rows - before)
+
+
+def _score(
+    jobs: list[Job],
+    plan: Plan,
+    scorer: Scorer,
+    settings: Settings,
+    journal: Journal | None,
+    total: Counts,
+    progress: Progress,
+) -> None:
+    renderer = Renderer(scorer, plan.format.kind, settings.result_column)
+    unknown = UnknownTokens(scorer.model)
+
+    def work(part: _Part | _End) -> _Scored | _End:
+        if isinstance(part, _End):
+            return part
+        try:
+            emitted = scorer.emitted(part.block.text)
+            emitted.counts.not_text += part.block.not_text
+            unknown.count(part.block.text, part.first, emitted)
+            return _Scored(part, renderer.render(part.block.kept, emitted), emitted.counts)
+        except BatchError as error:
+            raise BatchError(f"{part.source}: {error}") from error
+        except (pa.ArrowException, UnicodeError) as error:
+            raise BatchError(
+                f"{part.source}: rows from {part.first} cannot be scored: {reason(error)}"
+            ) from error
+
+    marks = {job.relative: _marks(job) for job in jobs}
+    finished = rows = 0
+    with in_order(_parts(jobs, settings.read), work, settings.threads) as results:
+        for job in jobs:
+            counts = Counts()
+            source: Input | None = None
+            with _sink(job) as sink:
+                with Writer(sink, plan.format, settings.result_column) as writer:
+                    for scored in results:
+                        if isinstance(scored, _End):
+                            break
+                        if source is not None and scored.part.source is not source:
+                            finished += _size(source)
+                        source = scored.part.source
+                        _write(writer, scored)
+                        counts += scored.counts
+                        rows += scored.counts.rows
+                        progress.tell(rows, finished + scored.part.block.consumed)
+                if journal is not None:
+                    journal.announce(job)
+            if source is not None:
+                finished += _size(source)
+            total += counts
+            if journal is not None:
+                journal.record(job, marks[job.relative], counts)
+
+
+def _write(writer: Writer, scored: _Scored) -> None:
+    try:
+        writer.write(scored.part.block.kept.schema, scored.rendered)
+    except BatchError as error:
+        raise BatchError(f"{scored.part.source}: {error}") from error
+
+
+def _parts(jobs: list[Job], options: ReadOptions) -> Iterator[_Part | _End]:
+    for job in jobs:
+        for source in job.inputs:
+            first = 0
+            for block in read_blocks(source, options):
+                yield _Part(source, block, first)
+                first += len(block.text)
+        yield _End(job)
+
+
+@contextmanager
+def _sink(job: Job) -> Iterator[BinaryIO]:
+    if job.output is not None:
+        with job.output.create() as stream:
+            yield stream
+        return
+    with _standard_output() as stream:
+        yield stream
+
+
+@contextmanager
+def _standard_output() -> Iterator[BinaryIO]:
+    stream: Any = sys.stdout.buffer
+    # Unbuffered standard output is a raw file, whose write may take a part and say so.
+    raw = stream if isinstance(stream, io.RawIOBase) else None
+    if raw is not None:
+        stream = io.BufferedWriter(raw)
+    try:
+        yield stream
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise BatchError(f"cannot write standard output: {reason(error)}") from error
+    finally:
+        if raw is not None:
+            with contextlib.suppress(OSError):
+                stream.detach()
+
+
+def _fingerprint(plan: Plan, scorer: Scorer, settings: Settings) -> Mapping[str, Any]:
+    """All that shapes an output besides its input."""
+    return {
+        "model": scorer.model.id,
+        "options": asdict(scorer.options),
+        "read": asdict(settings.read),
+        "result": settings.result_column,
+        "format": asdict(plan.format),
+    }
+
+
+def _marks(job: Job) -> list[list[str]]:
+    try:
+        return marks_of(job)
+    except OSError as error:
+        raise BatchError(f"cannot read {job.inputs[0]}: {reason(error)}") from error
+
+
+def _size(source: Input) -> int:
+    return 0 if source.location is None else source.location.size()
+
+
+def _bytes(jobs: list[Job]) -> int | None:
+    sources = [source for job in jobs for source in job.inputs]
+    if any(source.location is None for source in sources):
+        return None
+    try:
+        return sum(map(_size, sources))
+    except OSError:
+        return None
+
+
+def default_threads() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,112 @@
+"""Bytes of a file or of standard input, decompressed, in pieces that end where lines end."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+_PIECE = 1 << 20
+
+
+class ByteStream:
+    """The plain bytes of an Arrow file, with what was read ahead and how far reading has come.
+
+    Raises ``EOFError`` for a compressed file without a byte.
+    """
+
+    def __init__(self, raw: pa.NativeFile, compression: str | None, block_bytes: int):
+        if compression is not None and _size(raw) == 0:
+            raise EOFError("Truncated compressed stream: it is empty")
+        self._raw = raw
+        self._plain = raw if compression is None else pa.CompressedInputStream(raw, compression)
+        self._ahead = b""
+        self._told = 0
+        self.block_bytes = block_bytes
+
+    @property
+    def consumed(self) -> int:
+        """Bytes of the file that have been read."""
+        # A pipe has no position.
+        with contextlib.suppress(OSError, ValueError):
+            self._told = self._raw.tell()
+        return self._told
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes, none at the end only."""
+        if self._ahead:
+            head, self._ahead = self._ahead[:size], self._ahead[size:]
+            return head
+        return bytes(self._plain.read(size))
+
+    def peek(self) -> bytes:
+        """The beginning of the file, a block at most; stays to be read."""
+        while len(self._ahead) < self.block_bytes:
+            more = bytes(self._plain.read(self.block_bytes - len(self._ahead)))
+            if not more:
+                break
+            self._ahead += more
+        return self._ahead
+
+    def whole_lines(self) -> Iterator[bytes]:
+        """Blocks that end with a line's end, but for the last of a file that ends without one."""
+        rest: list[bytes] = []
+        while piece := self.read(self.block_bytes):
+            cut = piece.rfind(b"\n") + 1
+            if not cut:
+                rest.append(piece)
+                continue
+            yield b"".join([*rest, piece[:cut]])
+            rest = [piece[cut:]] if cut < len(piece) else []
+        if rest:
+            yield b"".join(rest)
+
+
+class Readable(io.RawIOBase):
+    """A ``ByteStream`` as a Python file, for readers that want one."""
+
+    def __init__(self, stream: ByteStream, watch: Any = None):
+        self._stream = stream
+        self._watch = watch
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes."""
+        data = self._stream.read(self._stream.block_bytes if size < 0 else size)
+        if self._watch is not None:
+            self._watch(data)
+        return data
+
+
+def standard_input() -> pa.NativeFile:
+    """Standard input as an Arrow file."""
+    return pa.PythonFile(sys.stdin.buffer, mode="r")
+
+
+@contextlib.contextmanager
+def seekable(raw: pa.NativeFile) -> Iterator[pa.NativeFile]:
+    """The same file, or a temporary copy of what comes from a pipe."""
+    if _size(raw) is not None:
+        yield raw
+        return
+    with tempfile.TemporaryFile() as copy:
+        while piece := raw.read(_PIECE):
+            copy.write(piece)
+        copy.flush()
+        yield pa.PythonFile(copy, mode="r")
+
+
+def _size(raw: pa.NativeFile) -> int | None:
+    """Bytes; ``None`` of a pipe, which Arrow calls seekable like every file that can be read."""
+    try:
+        return int(raw.size())
+    except OSError:
+        return None

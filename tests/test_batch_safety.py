@@ -1,0 +1,491 @@
+"""``topiccore batch`` when something goes wrong: a clear error, nothing lost or half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from batch_support import QUERIES, compressed, content, expected, leftovers, rows_of
+
+import batch.run
+from batch import formats, pipeline, readers
+from batch.errors import BatchError
+from batch.journal import NAME
+from batch.progress import Progress
+from topiccore.cli import main
+
+LIMITED = """\
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+from topiccore.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+KILLED = """\
+import os, signal, sys
+moment, name, *command = sys.argv[1:]
+replace = os.replace
+def rename(source, target):
+    if os.path.basename(target) != name:
+        return replace(source, target)
+    if moment == "after":
+        replace(source, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+os.replace = rename
+from topiccore.cli import main
+main(command)
+"""
+
+
+@pytest.fixture
+def batch_command(artifact_path, capfd, tmp_path, monkeypatch):
+    """``batch_command(*arguments)``: exit code and standard error, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = main(["batch", "--model", str(artifact_path), *map(str, arguments)])
+        return code, capfd.readouterr().err
+
+    return run
+
+
+@pytest.fixture
+def refused(batch_command, tmp_path):
+    """``refused(text, *arguments)``: exit code 1, an error with the text, and no new file."""
+
+    def run(text, *arguments):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        code, err = batch_command(*arguments)
+        assert code == 1
+        assert err.startswith("topiccore: error: ")
+        assert text in err
+        after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert after == before
+
+    return run
+
+
+def write(folder: Path, name: str, queries=QUERIES) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(compressed(content(name.split(".")[1], queries), name))
+    return path
+
+
+# --- input --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "tsv", "jsonl"])
+def test_wrong_column_names_tell_which_there_are(refused, tmp_path, kind):
+    name = write(tmp_path, f"in.{kind}").name
+    told = f"{name}: there is no column 'text'; there are 'id', 'query'"
+    refused(told, name, "-o", "out.parquet", "--text-column", "text")
+    refused(told, name, "-o", "out.parquet", "--keep", "id,text")
+
+
+def test_columns_that_cannot_be_guessed_or_scored(refused, tmp_path):
+    pq.write_table(pa.table({"a": ["x"], "b": ["y"], "n": [1]}), "in.parquet")
+    refused("There are 'a', 'b', 'n'", "in.parquet", "-o", "out.parquet")
+    refused("'n' is of type int64", "in.parquet", "-o", "out.parquet", "--text-column", "n")
+    (tmp_path / "twice.csv").write_text("query,a,a\nx,1,2\n")
+    refused("more than one column 'a'", "twice.csv", "-o", "out.parquet")
+    refused("there is no column 'id'", write(tmp_path, "x.txt"), "-o", "out.tsv", "--keep", "id")
+
+
+@pytest.mark.parametrize(
+    "name", ["in.parquet", "in.csv.gz", "in.csv.zst", "in.jsonl", "in.jsonl.gz", "in.txt.zst"]
+)
+def test_input_that_is_cut_off(refused, tmp_path, name):
+    random = np.random.RandomState(1)
+    queries = [" ".join(map(str, random.randint(10**9, size=9))) for _ in range(500)]
+    path = write(tmp_path, name, queries)
+    path.write_bytes(path.read_bytes()[:-20])
+    refused(str(path), path, "-o", "out.parquet")
+    (tmp_path / "good.txt").write_text("used honda\n")
+    refused(str(path), "good.txt", path, "-o", "out.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("in.csv", b'id,query\n1,"used\nhonda', "ends within a quoted field"),
+        ("in.csv", b"id,query\n1,a\n2\n", "Expected 2 columns, got 1"),
+        ("in.tsv", b"id\tquery\n1\ta\tb\n", "Expected 2 columns, got 3"),
+        ("in.csv", b"", "it is empty"),
+        ("in.jsonl", b'{"query": "a"}\n{"query": "b"\n', "line 2 is not JSON"),
+        ("in.jsonl", b'{"query": "a"} {"query": "b"}\n', "line 1 is not JSON"),
+        ("in.parquet", b"no parquet at all", "Parquet"),
+        ("in.csv.gz", b"query\nx\n", "zlib"),
+        ("in.txt.gz", b"", "Truncated compressed stream"),
+        ("in.jsonl.zst", b"", "Truncated compressed stream"),
+        ("in.parquet", b"", "Parquet file size is 0 bytes"),
+        ("in.tsv.zst", b"query\nx\n", "ZSTD"),
+    ],
+)
+def test_input_that_is_broken(refused, tmp_path, name, data, told):
+    (tmp_path / name).write_bytes(data)
+    refused(told, name, "-o", "out.jsonl")
+    refused(name, name, "-o", "out.jsonl")
+
+
+def test_a_later_line_is_named(refused, tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "BLOCK_BYTES", 64)
+    lines = ['{"query": "used honda", "n": 1}'] * 50
+    for bad, told in (
+        ("{", "line 51 is not JSON"),
+        ('{"query": "a", "n": "x"}', "line 51: 'n' is not of the type int64"),
+    ):
+        (tmp_path / "in.jsonl").write_text("\n".join([*lines, bad]))
+        refused(told, "in.jsonl", "-o", "out.jsonl", "--keep", "n")
+
+
+def test_names_that_lead_nowhere(refused, tmp_path):
+    write(tmp_path, "in.txt")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.md").write_text("x")
+    (tmp_path / "dangling.txt").symlink_to("nowhere")
+    refused("no.txt: there is no such file", "no.txt", "-o", "out.parquet")
+    refused("*.csv: no file is of that pattern", "*.csv", "-o", "out.parquet")
+    refused("empty: the folder holds no file", "empty", "-o", "out.parquet")
+    refused("notes.md: its ending tells no format", "notes.md", "-o", "out.parquet")
+    refused("in.txt is named twice", "in.txt", "./in.txt", "-o", "out.parquet")
+    refused("dangling.txt: there is no such file", "dangling.txt", "-o", "out.parquet")
+    refused("no such format: 'xml'", "in.txt", "--from", "xml", "-o", "out.parquet")
+    refused("nosuch://x/y", "nosuch://x/y", "-o", "out.parquet")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that fails to read")
+def test_input_that_cannot_be_read(refused):
+    refused("cannot read /proc/self/mem: ", "/proc/self/mem", "--from", "txt", "-o", "out.jsonl")
+
+
+# --- output -------------------------------------------------------------------------------------
+
+
+def test_outputs_that_exist(refused, batch_command, model, tmp_path):
+    write(tmp_path, "in/a.txt")
+    (tmp_path / "out.jsonl").write_text("kept")
+    write(tmp_path, "out/a.parquet", ["old"])
+    refused("out.jsonl: exists already", "in/a.txt", "-o", "out.jsonl")
+    refused("out/a.parquet: exists already", "in", "-o", "out")
+    assert batch_command("in/a.txt", "-o", "out.jsonl", "--overwrite")[0] == 0
+    assert batch_command("in", "-o", "out", "--overwrite")[0] == 0
+    for name in ("out.jsonl", "out/a.parquet"):
+        assert rows_of(tmp_path / name) == [expected(model, q) for q in QUERIES]
+
+
+def test_outputs_that_cannot_be(refused, tmp_path):
+    write(tmp_path, "a.jsonl")
+    write(tmp_path, "a.txt")
+    (tmp_path / "file").write_text("x")
+    refused("a.jsonl is an input too", "a.jsonl", "-o", "a.jsonl", "--overwrite")
+    refused("a.jsonl is an input too", "a.jsonl", "-o", ".", "--to", "jsonl", "--overwrite")
+    write(tmp_path, "in/a.txt")
+    refused("in/out lies in the folder in,", "in", "-o", "in/out")
+    refused("in lies in the folder in/,", "in/", "-o", "in")
+    refused("a.txt: exists already", "a.txt", "-o", "out.jsonl", "--summary", "a.txt")
+    refused("would both become", "a.jsonl", "a.txt", "-o", "out")
+    refused("file is a file", "a.txt", "-o", "file")
+    refused("cannot write file/x.jsonl: ", "a.txt", "-o", "file/x.jsonl")
+    refused("csv is no format of outputs", "a.txt", "-o", "out.csv")
+    refused("no such format: 'txt'", "a.txt", "-o", "out", "--to", "txt")
+    refused("not of the format tsv", "a.txt", "-o", "out.jsonl", "--to", "tsv")
+
+
+def test_kept_columns_of_other_types_than_before(refused):
+    pq.write_table(pa.table({"query": ["a"], "n": [1]}), "a.parquet")
+    pq.write_table(pa.table({"query": ["a"], "n": [1.5]}), "b.parquet")
+    told = "b.parquet: its kept columns differ from those of the files before it: n double"
+    refused(told, "a.parquet", "b.parquet", "-o", "out.parquet", "--keep", "n")
+
+
+@pytest.mark.parametrize("output", ["out.parquet", "out.jsonl", "out.jsonl.gz", "out.tsv"])
+def test_a_full_disk(artifact_path, model, tmp_path, output):
+    # A limit on the size of files fails as a full disk does: in the middle of writing.
+    write(tmp_path, "in.txt", [f"used honda {i} {i * 7919}" for i in range(30_000)])
+    command = ["batch", "in.txt", "-o", output, "--keep-all", "--min-score", "0.05"]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, "20000", *command, "--model", str(artifact_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr == f"topiccore: error: cannot write {output}: File too large\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
+
+
+# --- interrupted runs ---------------------------------------------------------------------------
+
+
+def _folder(tmp_path: Path, files: int = 5) -> list[str]:
+    names = [f"{number}.csv" for number in range(files)]
+    for number, name in enumerate(names):
+        write(tmp_path, f"in/{name}", QUERIES[number:] * (number + 1))
+    return names
+
+
+def _outputs(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.parquet")}
+
+
+def test_a_failed_run_goes_on_where_it_stopped(batch_command, tmp_path):
+    _folder(tmp_path)
+    assert batch_command("in", "-o", "whole", "--summary", "whole.json")[0] == 0
+    bad = tmp_path / "in" / "3.csv"
+    good = bad.read_bytes()
+    bad.write_bytes(good + b"1,2,3\n")
+    code, err = batch_command("in", "-o", "out")
+    assert code == 1
+    assert "in/3.csv" in err
+    # What was finished stays, and is not done again.
+    first = {path.name: path.stat().st_ino for path in (tmp_path / "out").glob("*.parquet")}
+    assert sorted(first) == ["0.parquet", "1.parquet", "2.parquet"]
+    bad.write_bytes(good)
+    assert batch_command("in", "-o", "out", "--summary", "s.json", "--threads", 3)[0] == 0
+    after = {path.name: path.stat().st_ino for path in (tmp_path / "out").glob("*.parquet")}
+    assert first.items() <= after.items()
+    assert _outputs(tmp_path / "out") == _outputs(tmp_path / "whole")
+    assert leftovers(tmp_path) == []
+    found, whole = (json.loads((tmp_path / name).read_text()) for name in ("s.json", "whole.json"))
+    assert found["rows_scored_now"] == len(QUERIES[3:] * 4) + len(QUERIES[4:] * 5)
+    for name in ("seconds", "rows_scored_now", "rows_per_second"):
+        del found[name], whole[name]
+    assert found == whole
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_run_goes_on_where_it_stopped(batch_command, artifact_path, tmp_path, number):
+    _folder(tmp_path)
+    assert batch_command("in", "-o", "whole")[0] == 0
+    # The fourth file is a pipe: the run waits there for us.
+    os.rename(tmp_path / "in/3.csv", tmp_path / "3.csv")
+    os.mkfifo(tmp_path / "in/3.csv")
+    command = [sys.executable, "-m", "topiccore.cli", "batch", "in", "-o", "out"]
+    process = subprocess.Popen(
+        [*command, "--model", str(artifact_path)], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    try:
+        with (tmp_path / "in/3.csv").open("wb") as pipe:
+            pipe.write((tmp_path / "3.csv").read_bytes()[:100])
+            pipe.flush()
+            deadline = time.monotonic() + 60
+            while not (tmp_path / "out/2.parquet").exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            process.send_signal(number)
+            assert process.wait(60) == {2: 130, 9: -9, 15: 143}[number]
+    finally:
+        process.kill()
+        process.wait()
+    assert not (tmp_path / "out/3.parquet").exists()
+    if number != signal.SIGKILL:
+        assert leftovers(tmp_path) == [str(tmp_path / "out" / NAME)]
+    os.replace(tmp_path / "3.csv", tmp_path / "in/3.csv")
+    assert batch_command("in", "-o", "out")[0] == 0
+    assert _outputs(tmp_path / "out") == _outputs(tmp_path / "whole")
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_run_killed_beside_a_rename_goes_on(batch_command, artifact_path, tmp_path, moment):
+    _folder(tmp_path)
+    assert batch_command("in", "-o", "whole")[0] == 0
+    model = ["--model", str(artifact_path)]
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, moment, "2.parquet", "batch", "in", "-o", "out", *model],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.returncode == -signal.SIGKILL
+    assert (tmp_path / "out/2.parquet").exists() == (moment == "after")
+    assert batch_command("in", "-o", "out")[0] == 0
+    assert _outputs(tmp_path / "out") == _outputs(tmp_path / "whole")
+    assert leftovers(tmp_path) == []
+
+
+def test_two_runs_at_once_do_not_mix(batch_command, artifact_path, tmp_path):
+    # The first run holds its output open, since its second input is a pipe.
+    write(tmp_path, "a.txt")
+    os.mkfifo(tmp_path / "b.txt")
+    command = [sys.executable, "-m", "topiccore.cli", "batch", "a.txt", "b.txt", "-o", "out.tsv"]
+    process = subprocess.Popen([*command, "--model", str(artifact_path)], cwd=tmp_path)
+    try:
+        with (tmp_path / "b.txt").open("wb") as pipe:
+            deadline = time.monotonic() + 60
+            while not (tmp_path / ".out.tsv.partial").exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            code, err = batch_command("a.txt", "-o", "out.tsv")
+            assert code == 1
+            assert "out.tsv is being written by another run" in err
+            pipe.write(content("txt", QUERIES))
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert len(rows_of(tmp_path / "out.tsv")) == 2 * len(QUERIES)
+    assert leftovers(tmp_path) == []
+
+
+def test_what_a_killed_run_has_left_is_no_hindrance(batch_command, model, tmp_path):
+    write(tmp_path, "in.txt")
+    (tmp_path / ".out.tsv.partial").write_bytes(b"x" * 100_000)
+    assert batch_command("in.txt", "-o", "out.tsv")[0] == 0
+    assert rows_of(tmp_path / "out.tsv") == [expected(model, q) for q in QUERIES]
+    assert leftovers(tmp_path) == []
+
+
+def test_an_unfinished_run_of_other_settings(batch_command, refused, tmp_path):
+    _folder(tmp_path)
+    assert batch_command("in", "-o", "whole", "--topics-only")[0] == 0
+    (tmp_path / "in/2.csv").write_bytes(b"")
+    assert batch_command("in", "-o", "out")[0] == 1
+    write(tmp_path, "in/2.csv", QUERIES[2:] * 3)
+    refused(
+        "unfinished run with another model or other options", "in", "-o", "out", "--topics-only"
+    )
+    assert batch_command("in", "-o", "out", "--topics-only", "--overwrite")[0] == 0
+    assert _outputs(tmp_path / "out") == _outputs(tmp_path / "whole")
+    assert leftovers(tmp_path) == []
+
+
+def test_a_journal_that_is_broken_is_no_journal(batch_command, refused, tmp_path):
+    _folder(tmp_path)
+    (tmp_path / "in/2.csv").write_bytes(b"")
+    assert batch_command("in", "-o", "out")[0] == 1
+    write(tmp_path, "in/2.csv", QUERIES[2:] * 3)
+    for path in (tmp_path / "out" / NAME).iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    refused("0.parquet: exists already", "in", "-o", "out")
+    assert batch_command("in", "-o", "out", "--overwrite")[0] == 0
+    assert leftovers(tmp_path) == []
+
+
+def test_changed_inputs_and_lost_outputs_are_done_again(batch_command, tmp_path):
+    _folder(tmp_path)
+    (tmp_path / "in/4.csv").write_bytes(b"")
+    assert batch_command("in", "-o", "out")[0] == 1
+    write(tmp_path, "in/4.csv", QUERIES[4:] * 5)
+    write(tmp_path, "in/1.csv", ["red dress", "used honda"])
+    (tmp_path / "out/0.parquet").unlink()
+    assert batch_command("in", "-o", "out")[0] == 0
+    assert batch_command("in", "-o", "whole")[0] == 0
+    assert _outputs(tmp_path / "out") == _outputs(tmp_path / "whole")
+
+
+def test_an_interrupted_run_that_overwrites_goes_on_too(batch_command, tmp_path):
+    _folder(tmp_path)
+    assert batch_command("in", "-o", "out", "--topics-only")[0] == 0
+    assert batch_command("in", "-o", "whole")[0] == 0
+    (tmp_path / "in/2.csv").write_bytes(b"")
+    assert batch_command("in", "-o", "out", "--overwrite")[0] == 1
+    done = (tmp_path / "out/0.parquet").stat().st_ino
+    write(tmp_path, "in/2.csv", QUERIES[2:] * 3)
+    assert batch_command("in", "-o", "out")[0] == 0
+    assert (tmp_path / "out/0.parquet").stat().st_ino == done
+    assert _outputs(tmp_path / "out") == _outputs(tmp_path / "whole")
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+def test_results_come_in_order_before_the_error_of_a_later_item():
+    def items():
+        yield from range(20)
+        raise BatchError("the last")
+
+    found = []
+    with pipeline.in_order(items(), lambda item: item * item, 3) as results:
+        found.extend(next(results) for _ in range(20))
+        with pytest.raises(BatchError, match="the last"):
+            next(results)
+    assert found == [item * item for item in range(20)]
+
+
+def test_no_more_is_drawn_than_is_used():
+    drawn = []
+
+    def items():
+        for item in range(10_000):
+            drawn.append(item)
+            yield item
+
+    with pipeline.in_order(items(), lambda item: item, 2) as results:
+        assert [next(results) for _ in range(5)] == list(range(5))
+        time.sleep(0.05)
+    assert len(drawn) < 20
+    assert not any(thread.name == "read" for thread in threading.enumerate())
+
+
+def test_time_left():
+    clock = iter([0.0, 10.0]).__next__
+    progress = Progress(1000, shown=False, clock=clock)
+    assert progress.line(50, 250, 10.0) == "50 rows, 25.0%, 5 rows/s, 30 s left"
+    assert progress.line(50, 10, 60.0).endswith("1 h 39 min left")
+    assert Progress(None, shown=False).line(5, 0, 1.0) == "5 rows, 5 rows/s"
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("a/b.csv.gz", "a/b"),
+        ("b.parquet", "b"),
+        ("part-0.x.tsv", "part-0.x"),
+        ("2026.11.25.jsonl.zst", "2026.11.25"),
+        ("plain", "plain"),
+        (".csv", ".csv"),
+        ("a.json.csv", "a.json"),
+    ],
+)
+def test_stems(name, stem):
+    assert formats.stem(name) == stem
+
+
+def test_default_threads_are_cores():
+    assert 1 <= batch.run.default_threads() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_reader_that_is_gone(artifact_path, tmp_path, buffered):
+    write(tmp_path, "in.txt", ["used honda"] * 50_000)
+    command = [sys.executable, "-m", "topiccore.cli", "batch", "in.txt", "-o", "-"]
+    process = subprocess.Popen(
+        [*command, "--model", str(artifact_path)],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": buffered},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    with process.stderr:
+        errors = process.stderr.read()
+    assert process.wait(60) == 1
+    assert b"Traceback" not in errors
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_slow_reader_gets_all(artifact_path, tmp_path, buffered):
+    write(tmp_path, "in.txt", ["used honda"] * 20_000)
+    command = [sys.executable, "-m", "topiccore.cli", "batch", "in.txt", "-o", "-", "--keep-all"]
+    process = subprocess.Popen(
+        [*command, "--model", str(artifact_path)],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONUNBUFFERED": buffered},
+    )
+    with process, process.stdout as stream:
+        time.sleep(0.5)  # long enough for the pipe to be full
+        assert len(stream.readlines()) == 20_000
+    assert process.returncode == 0
