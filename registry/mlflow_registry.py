@@ -43,14 +43,18 @@ def copy_to_mlflow(
                 "registered": False,
             }
         run = client.create_run(_experiment(client, experiment), run_name=identity[:12])
-        _log(client, run.info.run_id, registry, loaded)
-        made = client.create_model_version(
-            name,
-            f"{run.info.artifact_uri.rstrip('/')}/artifact",
-            run_id=run.info.run_id,
-            tags=_tags(registry, loaded),
-        )
-        client.set_terminated(run.info.run_id)
+        status = "FAILED"
+        try:
+            _log(client, run.info.run_id, registry, loaded)
+            made = client.create_model_version(
+                name,
+                f"{run.info.artifact_uri.rstrip('/')}/artifact",
+                run_id=run.info.run_id,
+                tags=_tags(registry, loaded),
+            )
+            status = "FINISHED"
+        finally:
+            client.set_terminated(run.info.run_id, status)
     except (MlflowException, OSError) as error:
         raise RegistryError(f"MLflow at {uri}: {error}") from error
     return {
