@@ -7,7 +7,7 @@ RUN := runs/demo
 SOURCES := $(wildcard topiccore/*.pyx topiccore/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format annotate reference bench bench-batch gate peers load failures soak sanitize fuzz clean meinheld page
+.PHONY: help demo test lint format annotate reference bench bench-batch gate peers load failures soak sanitize fuzz clean meinheld page mlflow
 BASE ?= HEAD~1
 SECONDS ?= 600
 MINUTES ?= 20
@@ -92,6 +92,10 @@ meinheld: $(READY)  ## tests of gunicorn with meinheld, alone and behind nginx (
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check greenlet
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps meinheld==1.0.2
 	$(BIN)/python -m pytest -m 'system or not system' tests/test_service_meinheld.py
+
+mlflow: $(READY)  ## tests of copying a version into MLflow, in a database of its own
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'mlflow-skinny>=3' sqlalchemy alembic
+	$(BIN)/python -m pytest -m 'system or not system' tests/test_registry_mlflow.py
 
 page: $(READY)  ## tests of the page for people in Chromium (apt-get install chromium)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check playwright

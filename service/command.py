@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from registry import layout
 from service.location import find_artifact
 from service.options import SERVERS, ServerOptions, available_cpus
 from service.settings import Settings, parse, whole_number
@@ -27,7 +28,20 @@ PACKAGES = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``topiccore serve``."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--registry",
+        type=Path,
+        metavar="DIR",
+        help="serve what a channel of this registry has, and follow it: implies --watch",
+    )
     parser.add_argument(
+        "--channel",
+        default=layout.CURRENT,
+        metavar="NAME",
+        help=f"channel of the registry (default: {layout.CURRENT})",
+    )
+    source.add_argument(
         "--model",
         type=Path,
         default=default_model(),
@@ -101,6 +115,9 @@ def run(arguments: argparse.Namespace) -> int:
         if error.name not in PACKAGES:
             raise
         raise TopiccoreError(f"{error.name} is not installed; {PACKAGES[error.name]}") from error
+    if arguments.registry is not None:
+        arguments.model = _channel(arguments.registry, arguments.channel)
+        arguments.watch = True
     # Told here, a bad artifact is one clear message instead of one for every worker.
     load(find_artifact(arguments.model))
     if arguments.tokens is not None:
@@ -121,6 +138,17 @@ def run(arguments: argparse.Namespace) -> int:
         Settings(**{one.name: getattr(arguments, one.name) for one in fields(Settings)}),
     )
     return 0
+
+
+def _channel(registry: Path, name: str) -> Path:
+    link = layout.channel_link(registry, name)
+    if not layout.marker(registry).exists():
+        raise TopiccoreError(f"{registry}: no registry, {layout.marker(registry).name} is missing")
+    if not layout.is_channel_name(name) or not link.is_symlink():
+        raise TopiccoreError(
+            f"{registry}: there is no channel {name!r}; 'topiccore registry promote' makes one"
+        )
+    return link
 
 
 def _setting(name: str, text: str) -> Any:

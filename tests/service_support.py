@@ -170,13 +170,17 @@ class RunningServer:
 
 @contextlib.contextmanager
 def running_server(
-    artifact: Path, folder: Path, *options: str, workers: int = 2
+    artifact: Path | None, folder: Path, *options: str, workers: int = 2
 ) -> Iterator[RunningServer]:
-    """A server all of whose workers are ready; none of its processes is left at the end."""
+    """A server all of whose workers are ready; none of its processes is left at the end.
+
+    Without an artifact, ``options`` tell what to serve.
+    """
     port = free_port()
     log = folder / "server.log"
-    arguments = [COMMAND, "serve", "--model", str(artifact), "--port", str(port)]
-    arguments += ["--workers", str(workers), *options]
+    arguments = [COMMAND, "serve", "--port", str(port), "--workers", str(workers), *options]
+    if artifact is not None:
+        arguments += ["--model", str(artifact)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             arguments, stdout=output, stderr=subprocess.STDOUT, start_new_session=True

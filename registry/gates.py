@@ -1,0 +1,141 @@
+"""The gates of a promotion: whether the artifact is sound, as good as the current one, as fast."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import topiccore
+from registry.latency import Bounds, judge, score_alternately
+from registry.quality import of_figures, of_queries
+from registry.queries import QuerySource, label_texts
+from topiccore import TopicModel
+from topiccore.errors import ArtifactError, TopiccoreError
+
+WARM_UP_QUERIES = ("used car", "", "cheap flights to new york", "東京 ホテル", "\x00" * 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What one gate found: ``state`` is "passed", "failed" or "skipped", ``text`` says why."""
+
+    name: str
+    state: str
+    text: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the version must not be promoted without a reason."""
+        return self.state == "failed"
+
+    def as_json(self) -> dict[str, Any]:
+        """The gate as it stands in histories."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much worse a version may be.
+
+    ``margin``: how far precision and coverage may fall, in [0, 1], as long as the fall is within
+    what chance does.  ``ratio``: of its time per query to the current one's.
+    """
+
+    margin: float = 0.005
+    ratio: float = 1.25
+    rounds: int = 25
+
+
+def check_artifact(path: Path, identity: str) -> tuple[Gate, TopicModel | None]:
+    """Loads a version with all its checksums and has it answer; the model where it does."""
+
+    def failed(text: str) -> tuple[Gate, None]:
+        return Gate("artifact", "failed", text), None
+
+    try:
+        model = topiccore.load(path)
+    except ArtifactError as error:
+        return failed(str(error))
+    if model.id != identity:
+        return failed(f"{path}: holds {model.id}")
+    try:
+        for query in WARM_UP_QUERIES:
+            for label in model.score(query, min_score=0.0):
+                if not 0 <= label.score <= 1:
+                    return failed(f"{path}: scores {query!r} {label.score} on {label.code}")
+    except Exception as error:
+        return failed(f"{path}: does not answer: {type(error).__name__}: {error}")
+    emitted = int(np.isfinite(model.artifact.thresholds).sum())
+    if not emitted:
+        return failed(f"{path}: can emit no label: all its thresholds are infinite")
+    found = {"labels": len(model.taxonomy), "labels_emitted": emitted}
+    text = f"loads, checksums right, answers; {emitted} of {len(model.taxonomy)} labels emitted"
+    return Gate("artifact", "passed", text, found), model
+
+
+def run_gates(
+    path: Path,
+    identity: str,
+    against: Path | None,
+    source: QuerySource,
+    limits: Limits,
+    tell: Callable[[str], None],
+) -> list[Gate]:
+    """All gates of the version in ``path``; ``against`` is the one that it must not be worse than.
+
+    The gates behind one that leaves no model to measure are skipped.  Raises ``TopiccoreError``
+    for queries that the user names and that cannot be read.
+    """
+    tell("artifact: loading and asking")
+    sound, model = check_artifact(path, identity)
+    if model is None:
+        return [sound, *_skipped("the artifact does not work")]
+    if against is None:
+        return [sound, *_skipped("there is no version to compare with")]
+    if against == path:
+        return [sound, *_skipped("it is the version to compare with")]
+    try:
+        previous = topiccore.load(against)
+    except TopiccoreError as error:
+        # Nothing is worse than what cannot be served at all.
+        return [sound, *_skipped(f"the version to compare with does not load: {error}")]
+    queries, remark = source.labelled(model, tell)
+    if queries is not None:
+        tell(f"quality: both versions on {len(queries)} labelled queries")
+        quality = of_queries(model, previous, queries, limits.margin)
+    else:
+        quality = of_figures(model, previous, limits.margin, remark)
+    state, text, figures = quality
+    texts = label_texts(model) if queries is None else queries.texts
+    tell(f"latency: both versions in turns, {limits.rounds} rounds")
+    return [sound, Gate("quality", state, text, figures), _latency(model, previous, texts, limits)]
+
+
+def _skipped(why: str) -> list[Gate]:
+    return [Gate(name, "skipped", why) for name in ("quality", "latency")]
+
+
+def _latency(model: TopicModel, previous: TopicModel, texts: Sequence[str], limits: Limits) -> Gate:
+    ours, theirs = score_alternately(model, previous, texts, limits.rounds)
+    found = judge(ours, theirs, Bounds(limits.ratio))
+    figures = {
+        "queries": len(texts),
+        "rounds": limits.rounds,
+        "microseconds": round(1e6 * found.ours, 3),
+        "microseconds_against": round(1e6 * found.theirs, 3),
+        "ratio": round(found.ratio, 3),
+        "interval": [round(found.low, 3), round(found.high, 3)],
+        "largest": limits.ratio,
+    }
+    text = (
+        f"{1e6 * found.ours:.1f} µs a query against {1e6 * found.theirs:.1f}: ratio "
+        f"{found.ratio:.2f} [{found.low:.2f}, {found.high:.2f}], at most {limits.ratio:g}"
+    )
+    assert math.isfinite(found.ratio)
+    return Gate("latency", "failed" if found.failed else "passed", text, figures)

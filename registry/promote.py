@@ -1,0 +1,96 @@
+"""Promotion: the gates first, without the lock; then the change, if nothing else has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from registry import channels, layout
+from registry.errors import ConflictError, GateError
+from registry.gates import Gate, Limits, run_gates
+from registry.history import Record
+from registry.people import Author
+from registry.queries import QuerySource
+from registry.store import Registry, check_channel_name
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What came of a promotion; ``record`` is ``None`` where the channel had the version."""
+
+    identity: str
+    channel: str
+    gates: list[Gate]
+    record: Record | None
+
+
+class GatesFailedError(GateError):
+    """Carries what every gate found."""
+
+    def __init__(self, message: str, gates: list[Gate]):
+        super().__init__(message)
+        self.gates = gates
+
+
+def promote(
+    registry: Registry,
+    identity: str,
+    channel: str,
+    author: Author,
+    *,
+    source: QuerySource,
+    limits: Limits,
+    expected: str | None = channels.ANY,
+    against: str | None = None,
+    override: str | None = None,
+    reason: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Promotion:
+    """Points a channel at a version that passes its gates.
+
+    It is compared with ``against``; left out, with the version of the channel ``current``, or where
+    that has none, with the channel's own.  ``override`` is a reason to promote a version that is
+    worse; none helps one that does not work.  Raises ``ConflictError`` when the channel's version
+    is not ``expected`` at first or changes while the gates run, and ``GatesFailedError``, after
+    the refusal is recorded.
+    """
+    check_channel_name(channel)
+    before = registry.current(channel)
+    if expected not in (channels.ANY, before):
+        channels.expect(registry, channel, expected)
+        before = expected
+    if before == identity:
+        return Promotion(identity, channel, [], None)
+    other = against or registry.current(layout.CURRENT) or before
+    gates = run_gates(
+        registry.version_path(identity),
+        identity,
+        None if other is None else registry.version_path(other),
+        source,
+        limits,
+        tell,
+    )
+    details = {
+        "reason": reason,
+        "override": override,
+        "against": other,
+        "gates": [gate.as_json() for gate in gates],
+    }
+    failed = [gate for gate in gates if gate.failed]
+    if failed and (override is None or failed[0].name == "artifact"):
+        channels.note_refusal(registry, channel, identity, author, **details)
+        text = "; ".join(f"{gate.name}: {gate.text}" for gate in failed)
+        raise GatesFailedError(f"{identity[:12]} is not promoted to {channel!r}: {text}", gates)
+    try:
+        record = channels.move(
+            registry,
+            channel,
+            identity,
+            author,
+            expected=before,
+            action="promote",
+            **details,
+        )
+    except ConflictError as error:
+        raise ConflictError(f"{identity[:12]} is not promoted: {error}") from error
+    return Promotion(identity, channel, gates, record)

@@ -1,0 +1,315 @@
+"""The gates of a promotion, and comparing two versions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import small_artifact
+from registry_support import ask, named, save_version, shuffled, write_labels
+
+from registry import history
+from registry.difference import changed_answers, difference
+from registry.gates import check_artifact
+from registry.latency import Bounds, judge, score_alternately
+from registry.people import Author
+from registry.push import push
+from registry.quality import of_figures
+from registry.store import Registry
+from topiccore import TopicModel, load
+from topiccore.artifact import save
+
+pytest.importorskip("scipy")
+ANN = Author("ann", "here")
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    root = tmp_path / "registry"
+    monkeypatch.setenv("TOPICCORE_REGISTRY", str(root))
+    # The project's own queries are of another taxonomy; they are not read when not there.
+    monkeypatch.setenv("TOPICCORE_CACHE", str(tmp_path / "no-cache"))
+    return root
+
+
+@pytest.fixture
+def versions(root, tmp_path, taxonomy):
+    """Ids by name: "good" is current; "same" answers alike, "bad" has its weights shuffled."""
+    registry = Registry.open_or_make(root)
+    good = small_artifact(taxonomy)
+    made = {"good": good, "same": good, "bad": shuffled(good)}
+    found = {}
+    for name, artifact in made.items():
+        save(named(artifact, name), tmp_path / name)
+        found[name] = push(registry, tmp_path / name, ANN).identity
+    return found
+
+
+@pytest.fixture
+def labels(tmp_path, versions):
+    return write_labels(tmp_path / "labels.jsonl", tmp_path / "good")
+
+
+@pytest.fixture
+def current(versions, capsys):
+    assert ask(capsys, "promote", versions["good"])[0] == 0
+    return versions
+
+
+def states(content):
+    return {gate["name"]: gate["state"] for gate in content["gates"]}
+
+
+LENIENT = ["--latency-ratio", "1000"]
+"""What these tests run on may be doing anything."""
+
+
+def test_the_first_version_has_nothing_to_be_compared_with(versions, capsys):
+    code, content, _ = ask(capsys, "promote", versions["bad"])
+    assert (code, content["state"]) == (0, "promoted")
+    assert states(content) == {"artifact": "passed", "quality": "skipped", "latency": "skipped"}
+
+
+def test_what_answers_alike_passes(current, labels, root, capsys):
+    code, content, _ = ask(capsys, "promote", current["same"], "--labels", labels, *LENIENT)
+    assert (code, content["state"]) == (0, "promoted")
+    assert set(states(content).values()) == {"passed"}
+    quality = content["gates"][1]["figures"]
+    assert (quality["queries"], quality["changed"]) == (120, 0)
+    assert quality["now"] == quality["before"]
+    assert quality["now"]["queries"]["precision"] == 1.0
+    # The history has it too, and no query.
+    (_, record) = history.read_history(root, "current")
+    assert record["gates"] == content["gates"]
+    code, content, _ = ask(capsys, "promote", current["same"], "--labels", labels)
+    assert (code, content["state"], content["gates"]) == (0, "unchanged", [])
+
+
+def test_what_is_worse_is_refused_and_that_is_kept(current, labels, root, capsys):
+    code, content, errors = ask(capsys, "promote", current["bad"], "--labels", labels, *LENIENT)
+    assert (code, content["state"], states(content)["quality"]) == (4, "refused", "failed")
+    assert "precision fell by" in errors
+    registry = Registry(root)
+    assert registry.current("current") == current["good"]
+    record = history.read_history(root, "current")[-1]
+    assert (record["action"], record["to"]) == ("refused", current["bad"])
+    figures = record["gates"][1]["figures"]
+    low, high = figures["differences"]["queries"]["precision"]["interval"]
+    assert low <= figures["differences"]["queries"]["precision"]["difference"] <= high < 0
+    assert figures["worse"] > figures["better"]
+    assert "dallas" not in (root / "history" / "current.jsonl").read_text()
+    # A refusal is nothing to go back from.
+    assert ask(capsys, "rollback")[0] == 1
+
+
+def test_a_reason_overrides_and_is_kept(current, labels, root, capsys):
+    arguments = ["promote", current["bad"], "--labels", labels, *LENIENT]
+    code, content, _ = ask(capsys, *arguments, "--override", "the labels are wrong")
+    assert (code, content["state"], states(content)["quality"]) == (0, "promoted", "failed")
+    record = history.read_history(root, "current")[-1]
+    assert record["override"] == "the labels are wrong"
+    assert record["gates"][1]["state"] == "failed"
+    with pytest.raises(SystemExit):
+        ask(capsys, *arguments, "--override", " ")
+
+
+def test_other_channels_are_held_to_current_too(current, labels, capsys):
+    arguments = ["promote", current["bad"], "--channel", "canary", "--labels", labels]
+    assert ask(capsys, *arguments, *LENIENT)[0] == 4
+    code, content, _ = ask(capsys, *arguments, "--against", current["bad"])
+    assert (code, states(content)["quality"]) == (0, "skipped")
+
+
+def test_the_bound_on_latency(current, labels, capsys):
+    arguments = ["promote", current["same"], "--labels", labels, "--latency-ratio"]
+    code, content, errors = ask(capsys, *arguments, "0.000001")
+    assert (code, states(content)["latency"]) == (4, "failed")
+    assert "at most 1e-06" in errors
+    assert ask(capsys, *arguments, "1000")[0] == 0
+
+
+def test_a_corrupt_version_is_never_promoted(current, root, capsys):
+    path = root / "versions" / current["same"] / "rows.npy"
+    path.chmod(0o644)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 255
+    path.write_bytes(content)
+    code, content, errors = ask(capsys, "promote", current["same"], "--override", "I must")
+    assert (code, states(content)["artifact"]) == (4, "failed")
+    assert "rows.npy: its SHA-256" in errors
+    assert Registry(root).current("current") == current["good"]
+
+
+def test_a_version_that_emits_nothing(tmp_path, taxonomy):
+    silent = replace(
+        small_artifact(taxonomy), thresholds=np.full(len(taxonomy), np.inf, np.float32)
+    )
+    identity = save(silent, tmp_path / "silent")
+    gate, model = check_artifact(tmp_path / "silent", identity)
+    assert (gate.failed, model) == (True, None)
+    assert "can emit no label" in gate.text
+
+
+def test_a_version_under_another_id(tmp_path, taxonomy):
+    save_version(tmp_path, taxonomy, "one")
+    assert "holds" in check_artifact(tmp_path / "one", "0" * 64)[0].text
+
+
+def test_a_current_version_that_is_damaged_holds_nobody_up(current, root, capsys):
+    (root / "versions" / current["good"] / "bias.npy").unlink()
+    code, content, _ = ask(capsys, "promote", current["same"])
+    assert (code, states(content)["quality"]) == (0, "skipped")
+    assert "does not load" in content["gates"][1]["text"]
+
+
+def test_labels_that_cannot_be_read(current, tmp_path, capsys):
+    from topiccore.cli import main
+
+    bad = tmp_path / "bad.csv"
+    bad.write_text("text,labels\nused car,NOPE\n")
+    assert main(["registry", "promote", current["same"], "--labels", str(bad)]) == 1
+    assert "bad.csv:2: label 'NOPE'" in capsys.readouterr().err
+
+
+# --- without texts ------------------------------------------------------------------------------
+
+
+def model_with(taxonomy, precision, coverage, test="the same"):
+    quality = {"precision": precision, "coverage": coverage}
+    artifact = named(small_artifact(taxonomy), "x", quality)
+    return TopicModel(replace(artifact, data={"sha256": {"test": test}}))
+
+
+@pytest.mark.parametrize(
+    ("now", "state"),
+    [
+        ((0.90, 0.70), "passed"),
+        ((0.898, 0.70), "passed"),
+        ((0.89, 0.75), "failed"),
+        ((0.95, 0.69), "failed"),
+        ((float("nan"), 0.7), "failed"),
+    ],
+)
+def test_figures_of_manifests(taxonomy, now, state):
+    found, text, figures = of_figures(
+        model_with(taxonomy, *now), model_with(taxonomy, 0.9, 0.7), 0.005, "the texts are away"
+    )
+    assert found == state
+    assert "the texts are away" in text
+    assert figures["measured_on"] == "figures of the manifests"
+
+
+def test_figures_of_other_queries_do_not_count(taxonomy):
+    found, text, _ = of_figures(
+        model_with(taxonomy, 0.99, 0.99, test="others"), model_with(taxonomy, 0.9, 0.7), 0.005, "-"
+    )
+    assert found == "failed"
+    assert "not of the same test queries" in text
+
+
+def test_without_figures_nothing_passes(current, capsys):
+    code, content, errors = ask(capsys, "promote", current["same"], *LENIENT)
+    assert (code, states(content)["quality"]) == (4, "failed")
+    assert "carries no figures" in errors
+    assert "no-cache" in errors
+    assert "--labels" in errors
+
+
+def test_another_taxonomy_is_not_comparable(taxonomy, large_model):
+    found, text, _ = of_figures(large_model, model_with(taxonomy, 0.9, 0.7), 0.005, "-")
+    assert (found, "different taxonomies" in text) == ("failed", True)
+
+
+# --- latency ------------------------------------------------------------------------------------
+
+
+def test_the_verdict_is_that_of_pairs():
+    # The machine slows down threefold halfway; the model is a fifth slower all along.
+    theirs = np.array([1.0] * 10 + [3.0] * 10)
+    found = judge(1.2 * theirs, theirs, Bounds(1.25))
+    assert found.ratio == pytest.approx(1.2)
+    assert found.low == pytest.approx(1.2)
+    assert not found.failed
+    assert judge(1.3 * theirs, theirs, Bounds(1.25)).failed
+    # One round in which something else ran decides nothing.
+    ours = theirs.copy()
+    ours[3] = 50.0
+    assert not judge(ours, theirs, Bounds(1.25)).failed
+
+
+def test_both_are_timed_in_every_round(model):
+    ours, theirs = score_alternately(model, model, ["used honda", "red dress"], 3)
+    assert ours.shape == theirs.shape == (3,)
+    assert (ours > 0).all()
+    assert (theirs > 0).all()
+
+
+# --- diff ---------------------------------------------------------------------------------------
+
+
+def test_answers_that_change(tmp_path, taxonomy):
+    good = small_artifact(taxonomy)
+    # Thresholds so high that "Travel" and its subtopics are never emitted.
+    thresholds = good.thresholds.copy()
+    for code in ("T", "T1", "T2"):
+        thresholds[taxonomy.index_of(code)] = np.inf
+    old, new = TopicModel(good), TopicModel(replace(good, thresholds=thresholds))
+    texts = ["used honda", "cheap hotel", "flight", "beach", "red dress", "zzz"]
+    found = changed_answers(old, new, texts)
+    told = [bool({x.code for x in old.score(text)} & {"T", "T1", "T2"}) for text in texts]
+    assert found["changed"] == sum(told) > 0
+    assert [x["text"] for x in found["answers"]] == [
+        text for text, changes in zip(texts, told, strict=True) if changes
+    ]
+    assert found["topics"] == {"T": {"gained": 0, "lost": sum(told), "moved": 0}}
+    back = changed_answers(new, old, texts)
+    assert back["topics"] == {"T": {"gained": sum(told), "lost": 0, "moved": 0}}
+
+
+def test_what_manifests_say(taxonomy):
+    old = TopicModel(named(small_artifact(taxonomy), "ab", {"precision": 0.9, "coverage": 0.7}))
+    new = TopicModel(named(small_artifact(taxonomy), "abc", {"precision": 0.8, "coverage": 0.8}))
+    found = difference(old, new)
+    assert found["figures"]["precision"] == [0.9, 0.8]
+    assert found["settings"] == {"epochs": [2, 3]}
+    assert found["data"] == {"name": ["ab", "abc"]}
+    assert (found["labels_added"], found["labels_removed"]) == ([], [])
+
+
+def test_diff_commands(current, labels, tmp_path, capsys):
+    code, found, _ = ask(capsys, "diff", "current", current["bad"], "--labels", labels)
+    assert code == 0
+    assert found["quality"]["worse"] > found["quality"]["better"]
+    assert found["answers"]["queries"] == 120
+    assert len(found["answers"]["answers"]) == found["answers"]["changed"] > 0
+    queries = tmp_path / "queries.txt"
+    queries.write_text("used honda\nred dress\n\nused honda\n")
+    code, found, _ = ask(capsys, "diff", current["good"], current["same"], "--queries", queries)
+    assert (code, found["answers"]["queries"], found["answers"]["changed"]) == (0, 2, 0)
+    code, found, errors = ask(capsys, "diff", "current", current["same"])
+    assert (code, "answers" in found) == (0, False)
+    assert "figures alone" in errors
+
+
+def test_what_is_printed_for_people(current, labels, capsys):
+    from topiccore.cli import main
+
+    capsys.readouterr()
+    bad = current["bad"]
+    arguments = ["--labels", str(labels), *LENIENT]
+    assert main(["registry", "promote", bad, *arguments]) == 4
+    assert "quality   failed" in capsys.readouterr().out
+    for command, part in [
+        (["list"], "current"),
+        (["show", "current"], "refused"),
+        (["show", bad], "10 labels"),
+        (["diff", "current", bad, "--labels", str(labels)], "120 answers change"),
+        (["gc", "--dry-run"], "within the last hour"),
+    ]:
+        assert main(["registry", *command]) == 0
+        assert part in capsys.readouterr().out
+
+
+def test_models_of_versions_load(current, root):
+    assert load(root / "channels" / "current").id == current["good"]
