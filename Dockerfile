@@ -17,19 +17,17 @@ RUN if [ -n "${BUILD_PACKAGES}" ]; then \
         apt-get update -q && \
         DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends ${BUILD_PACKAGES}; \
     fi
-RUN python3 -m venv /build && python3 -m venv --without-pip /opt/topiccore
-WORKDIR /src
-COPY pyproject.toml setup.py README.md LICENSE ./
-COPY topiccore topiccore
-COPY service service
-COPY training training
+# What .dockerignore lets through.
+COPY . /src/
 # How packages are reached is the builder's affair: a pip.conf and a CA bundle may come as secrets.
 ARG EXTRAS=serve
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/run/ca.pem \
-    /build/bin/pip wheel --no-cache-dir --wheel-dir /wheels ".[${EXTRAS}]"
+    python3 -m venv /build && \
+    /build/bin/pip wheel --no-cache-dir --wheel-dir /wheels "/src[${EXTRAS}]"
 # Compiled ahead: the service may not write where it lies.  Tests and headers are not for serving.
-RUN /build/bin/pip --python /opt/topiccore/bin/python install \
+RUN python3 -m venv --without-pip /opt/topiccore && \
+    /build/bin/pip --python /opt/topiccore/bin/python install \
         --no-cache-dir --no-index --find-links /wheels "topiccore[${EXTRAS}]" && \
     find /opt/topiccore -depth -type d \( -name tests -o -name include \) -exec rm -r {} + && \
     chgrp -R 0 /opt/topiccore && chmod -R g=u,o=rX /opt/topiccore
