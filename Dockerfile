@@ -1,14 +1,10 @@
 # syntax=docker/dockerfile:1
-# The last stage has a model in it, from the build context named "artifact":
-#
-#     buildah build --build-context artifact=runs/demo/artifact --tag topiccore .
-#
-# --target service leaves the model out; it is then mounted at /model.
+# The service; its model is mounted at /model, or comes with the image that model.Dockerfile makes.
 #
 # BASE is any image with Python 3.11 or newer as python3.  The builder stage stands on the same one,
 # so that wheels and virtual environment fit, and adds BUILD_PACKAGES to it by apt-get; a BUILDER
 # that has them already goes with an empty BUILD_PACKAGES.
-ARG BASE=docker.io/library/python:3.13-slim
+ARG BASE=python:3.13-slim
 ARG BUILDER=${BASE}
 
 FROM ${BUILDER} AS builder
@@ -17,19 +13,17 @@ RUN if [ -n "${BUILD_PACKAGES}" ]; then \
         apt-get update -q && \
         DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends ${BUILD_PACKAGES}; \
     fi
-RUN python3 -m venv /build && python3 -m venv --without-pip /opt/topiccore
-WORKDIR /src
-COPY pyproject.toml setup.py README.md LICENSE ./
-COPY topiccore topiccore
-COPY service service
-COPY training training
+# What .dockerignore lets through.
+COPY . /src/
 # How packages are reached is the builder's affair: a pip.conf and a CA bundle may come as secrets.
 ARG EXTRAS=serve
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/run/ca.pem \
-    /build/bin/pip wheel --no-cache-dir --wheel-dir /wheels ".[${EXTRAS}]"
+    python3 -m venv /build && \
+    /build/bin/pip wheel --no-cache-dir --wheel-dir /wheels "/src[${EXTRAS}]"
 # Compiled ahead: the service may not write where it lies.  Tests and headers are not for serving.
-RUN /build/bin/pip --python /opt/topiccore/bin/python install \
+RUN python3 -m venv --without-pip /opt/topiccore && \
+    /build/bin/pip --python /opt/topiccore/bin/python install \
         --no-cache-dir --no-index --find-links /wheels "topiccore[${EXTRAS}]" && \
     find /opt/topiccore -depth -type d \( -name tests -o -name include \) -exec rm -r {} + && \
     chgrp -R 0 /opt/topiccore && chmod -R g=u,o=rX /opt/topiccore
@@ -52,7 +46,3 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 CMD ["pyth
 # Arguments of the container come after these and win over them.
 ENTRYPOINT ["topiccore", "serve", "--model", "/model", "--host", "0.0.0.0", "--port", "8080", \
     "--metrics-host", "0.0.0.0", "--metrics-port", "9090"]
-
-
-FROM service AS service-with-model
-COPY --from=artifact --chown=10001:0 --chmod=0555 . /model/

@@ -7,7 +7,7 @@ RUN := runs/demo
 SOURCES := $(wildcard topiccore/*.pyx topiccore/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format annotate reference bench bench-batch gate peers load failures soak sanitize fuzz clean meinheld page mlflow
+.PHONY: $(shell awk -F: '/^[a-z-]+:.*[#][#] / {print $$1}' $(firstword $(MAKEFILE_LIST)))
 BASE ?= HEAD~1
 SECONDS ?= 600
 MINUTES ?= 20
@@ -100,6 +100,13 @@ mlflow: $(READY)  ## tests of copying a version into MLflow, in a database of it
 page: $(READY)  ## tests of the page for people in Chromium (apt-get install chromium)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check playwright
 	$(BIN)/python -m pytest -m 'system or not system' tests/test_service_page.py tests/test_page_browser.py
+
+container: $(READY)  ## build the image, run it with any user and a read-only root (apt-get install buildah debootstrap runc)
+	$(BIN)/python tools/container_check.py --artifact $(RUN)/artifact
+
+manifests: $(READY)  ## manifests against published schemas, rules and dashboard in Prometheus (apt-get install prometheus; npm)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check kubernetes-validate
+	$(BIN)/python -m pytest -m 'system or not system' tests/test_deploy.py tests/test_monitoring.py tests/test_ci.py
 
 clean:  ## remove the virtual environment, builds and runs
 	rm -rf $(VENV) build dist runs *.egg-info topiccore/*.so topiccore/_scoring.c

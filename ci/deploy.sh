@@ -1,0 +1,30 @@
+#!/bin/sh
+# Makes an image what all requests go to; a canary ends.
+#     ci/deploy.sh OVERLAY IMAGE
+set -eu
+[ $# -eq 2 ] || { echo "usage: ci/deploy.sh OVERLAY IMAGE" >&2; exit 2; }
+root=$(cd "$(dirname "$0")/.." && pwd)
+overlay=$1
+image=$2
+[ -f "$root/deploy/overlays/$overlay/kustomization.yaml" ] ||
+    { echo "ci/deploy.sh: no overlay $overlay" >&2; exit 2; }
+case ${image##*/} in
+    *@sha256:*) separator=@ name=${image%@*} field=digest ;;
+    *:*) separator=: name=${image%:*} field=newTag ;;
+    *) echo "ci/deploy.sh: $image has neither tag nor digest" >&2; exit 2 ;;
+esac
+namespace=$(sed -n 's/^namespace: //p' "$root/deploy/overlays/$overlay/kustomization.yaml")
+
+# kustomize takes bases by relative paths only.
+work=$(mktemp -d "$root/deploy/.deploy-XXXXXX")
+trap 'rm -r "$work"' EXIT
+cat >"$work/kustomization.yaml" <<END
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../overlays/$overlay]
+images:
+  - {name: topiccore-stable, newName: "$name", $field: "${image##*"$separator"}"}
+  - {name: topiccore-canary, newName: "$name", $field: "${image##*"$separator"}"}
+END
+kubectl apply --server-side --force-conflicts -k "$work"
+kubectl --namespace "$namespace" rollout status deployment/topiccore-stable --timeout=180s
