@@ -1,0 +1,268 @@
+"""The pipeline keeps to GitLab's schema, and its scripts do what they say."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+from service_support import running_server, save_tiny_artifact
+
+ROOT = Path(__file__).parents[1]
+CI = ROOT / "ci"
+PIPELINE = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())
+WORDS = ("default", "variables", "stages", "workflow")
+JOBS = {
+    name: job for name, job in PIPELINE.items() if name not in WORDS and not name.startswith(".")
+}
+IMAGE = "registry.example:5000/team/topiccore:abc123"
+KUBECTL = """#!{python}
+import json, os, pathlib, sys
+found = {{"arguments": sys.argv[1:]}}
+if "-k" in sys.argv:
+    folder = pathlib.Path(sys.argv[sys.argv.index("-k") + 1])
+    found["kustomization"] = (folder / "kustomization.yaml").read_text()
+with open(os.environ["CALLS"], "a") as file:
+    file.write(json.dumps(found) + "\\n")
+sys.exit(3 if os.environ.get("FAIL_AT", "none") in sys.argv else 0)
+"""
+
+
+def script(name):
+    """A script of ``ci/``, as a module."""
+    spec = importlib.util.spec_from_file_location(f"ci_{name}", CI / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a shell script with a ``kubectl`` that only keeps what it was told."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("kubectl", "topiccore", "buildah"):
+        (programs / name).write_text(KUBECTL.format(python=sys.executable))
+        (programs / name).chmod(0o755)
+    calls = tmp_path / "calls"
+
+    def go(name, *arguments, **environment):
+        calls.unlink(missing_ok=True)
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+        environment = os.environ | {"PATH": path, "CALLS": str(calls)} | environment
+        done = subprocess.run(
+            [CI / name, *arguments], env=environment, capture_output=True, text=True
+        )
+        lines = calls.read_text().splitlines() if calls.exists() else []
+        return done, [json.loads(line) for line in lines]
+
+    return go
+
+
+def test_the_pipeline_keeps_to_the_schema():
+    command = [Path(sys.executable).with_name("check-jsonschema"), "--builtin-schema"]
+    command += ["vendor.gitlab-ci", "--data-transform", "gitlab-ci", ROOT / ".gitlab-ci.yml"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_jobs_run_what_is_there():
+    makefile = (ROOT / "Makefile").read_text()
+    for name, job in JOBS.items():
+        for line in job["script"]:
+            for target in re.findall(r"^make ([a-z-]+)", line):
+                assert re.search(rf"^{target}:", makefile, re.M), name
+            for file in re.findall(r"\bci/[a-z]+\.\w+", line):
+                assert (ROOT / file).exists(), name
+                assert file.endswith(".py") or os.access(ROOT / file, os.X_OK), name
+
+
+def test_jobs_follow_each_other():
+    for name, job in JOBS.items():
+        for other in job["needs"]:
+            assert PIPELINE["stages"].index(JOBS[other]["stage"]) <= PIPELINE["stages"].index(
+                job["stage"]
+            ), name
+
+
+def test_nothing_reaches_production_around_the_gates():
+    def before(name):
+        return {name}.union(*(before(other) for other in JOBS[name]["needs"]))
+
+    gates = {"test", "quality gate", "scan", "push", "deploy to staging", "smoke test"}
+    assert gates <= before("canary")
+    assert before("promote") >= gates | {"canary", "canary verdict"}
+    assert JOBS["promote"]["rules"][0]["when"] == "manual"
+    assert JOBS["rollback"]["rules"][0]["when"] == "manual"
+    # Not allowed to fail: what comes after a manual job waits for it.
+    assert "allow_failure" not in JOBS["promote"]["rules"][0]
+
+
+def test_deploying_sets_both_images(run):
+    done, calls = run("deploy.sh", "staging", IMAGE)
+    assert done.returncode == 0, done.stderr
+    apply, wait = calls
+    assert apply["arguments"][0] == "apply"
+    made = yaml.safe_load(apply["kustomization"])
+    assert made["resources"] == ["../overlays/staging"]
+    assert made["images"] == [
+        {"name": f"topiccore-{track}", "newName": IMAGE[:-7], "newTag": "abc123"}
+        for track in ("stable", "canary")
+    ]
+    assert wait["arguments"][:4] == ["--namespace", "topiccore-staging", "rollout", "status"]
+    assert not list((ROOT / "deploy").glob(".deploy-*"))
+
+
+def test_deploying_by_digest(run):
+    digest = "sha256:" + "0" * 64
+    done, calls = run("deploy.sh", "openshift", f"registry.example/topiccore@{digest}")
+    assert done.returncode == 0, done.stderr
+    (stable, _) = yaml.safe_load(calls[0]["kustomization"])["images"]
+    assert (stable["newName"], stable["digest"]) == ("registry.example/topiccore", digest)
+    assert calls[1]["arguments"][1] == "topiccore"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nowhere", IMAGE], ["staging"], ["staging", "registry.example:5000/topiccore"]]
+)
+def test_deploying_what_is_not_there(run, arguments):
+    done, calls = run("deploy.sh", *arguments)
+    assert done.returncode == 2
+    assert done.stderr
+    assert not calls
+
+
+@pytest.mark.parametrize(("overlay", "percent"), [("production", 10), ("openshift", 100)])
+def test_a_canary_gets_requests_when_it_is_ready(run, overlay, percent):
+    done, calls = run("canary.sh", overlay, IMAGE, str(percent))
+    assert done.returncode == 0, done.stderr
+    did = [call["arguments"][2] for call in calls]
+    assert did == ["set", "scale", "rollout", "patch"]
+    assert f"topiccore={IMAGE}" in calls[0]["arguments"]
+    patch = json.loads(calls[-1]["arguments"][-1])
+    if overlay == "openshift":
+        spec = patch["spec"]
+        weights = [spec["to"]["weight"], spec["alternateBackends"][0]["weight"]]
+    else:
+        weights = [one["value"] for one in patch]
+        route = yaml.safe_load((ROOT / "deploy/base/route.yaml").read_text())
+        for one, track in zip(patch, ("stable", "canary"), strict=True):
+            place = route
+            for step in one["path"].split("/")[1:-1]:
+                place = place[int(step) if step.isdigit() else step]
+            assert place["name"] == f"topiccore-{track}"
+    assert weights == [100 - percent, percent]
+
+
+def test_a_canary_that_does_not_get_ready_gets_nothing(run):
+    done, calls = run("canary.sh", "production", IMAGE, "10", FAIL_AT="rollout")
+    assert done.returncode != 0
+    assert "patch" not in [call["arguments"][2] for call in calls]
+
+
+def test_ending_a_canary_takes_its_requests_first(run):
+    done, calls = run("canary.sh", "production", IMAGE, "0")
+    assert done.returncode == 0, done.stderr
+    assert [call["arguments"][2] for call in calls] == ["patch", "scale"]
+    assert calls[1]["arguments"][-1] == "--replicas=0"
+
+
+@pytest.mark.parametrize("percent", ["101", "-1", "ten", "", "1000"])
+def test_a_share_that_is_none(run, percent):
+    done, calls = run("canary.sh", "production", IMAGE, percent)
+    assert done.returncode == 2
+    assert not calls
+
+
+def test_rolling_back_ends_the_canary_first_and_is_recorded(run, tmp_path):
+    done, calls = run("rollback.sh", "production", "it was worse", TOPICCORE_REGISTRY=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    did = [call["arguments"] for call in calls]
+    assert [one[2] for one in did] == ["patch", "scale", "rollout", "rollout", "--reason"]
+    assert did[2][3] == "undo"
+    assert did[4] == ["registry", "rollback", "--reason", "it was worse"]
+
+
+def test_an_image_is_made_of_an_artifact_only(run, tmp_path, artifact_path):
+    done, calls = run("image.sh", str(tmp_path), "service", "topiccore:1")
+    assert done.returncode == 2
+    assert "no artifact" in done.stderr
+    assert not calls
+    done, calls = run("image.sh", str(artifact_path), "service", "topiccore:1", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert f"artifact={artifact_path}" in calls[0]["arguments"]
+
+
+def test_the_smoke_test_asks_a_service(tmp_path, capsys, monkeypatch):
+    smoke = script("smoke")
+    monkeypatch.setattr(smoke, "SECONDS", 0)
+    model = save_tiny_artifact(tmp_path / "tiny")
+    with running_server(tmp_path / "tiny", tmp_path, workers=1) as server:
+        address = f"http://127.0.0.1:{server.port}"
+        assert smoke.main([address]) == 0
+        assert smoke.main([address + "/", model[:12]]) == 0
+        assert smoke.main([address, "f" * 12 if model[0] != "f" else "0" * 12]) == 1
+        assert "answers with artifact" in capsys.readouterr().err
+    assert smoke.main([address]) == 1
+    assert smoke.main([]) == 2
+
+
+GOOD = (90_000, 0, 0.001, 10_000, 0, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("figures", "problem"),
+    [
+        (GOOD, None),
+        ((90_000, 0, 0.001, 999, 0, 0.001), "fewer than"),
+        ((90_000, 0, 0.001, 10_000, 11, 0.001), "failed"),
+        ((90_000, 900, 0.001, 10_000, 100, 0.001), None),
+        ((90_000, 0, 0.001, 10_000, 0, 0.0016), "p99"),
+        ((90_000, 0, 0.001, 10_000, 0, float("nan")), "p99"),
+        ((0, 0, float("nan"), 10_000, 0, 0.001), None),
+    ],
+)
+def test_the_verdict_on_a_canary(figures, problem):
+    found = script("verdict").judge(*figures)
+    assert bool(found) == bool(problem)
+    if problem:
+        assert problem in found[0]
+
+
+def test_the_verdict_comes_from_prometheus(capsys):
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            query = parse_qs(urlsplit(self.path).query)["query"][0]
+            asked.append(query)
+            figure = 0.001 if "quantile" in query else 0 if "5.." in query else 20_000
+            body = json.dumps({"data": {"result": [{"value": [0, str(figure)]}]}}).encode()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        assert script("verdict").main([address, "topiccore", "5"]) == 0
+        server.shutdown()
+    assert "20000 requests" in capsys.readouterr().out
+    assert len(asked) == 6
+    for query in asked:
+        assert 'namespace="topiccore"' in query
+        assert "[5m]" in query
+        assert query.count("{") == query.count("}") == 1
+        assert query.count("(") == query.count(")")
