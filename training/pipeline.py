@@ -76,4 +76,4 @@ def _settings(run: Run, name: str) -> Any:
 def _sources() -> list[str]:
     # The code is an input like any other: an edited stage must not pass for up to date.
     folder = Path(__file__).resolve().parent
-    return [SCHEME, *(file_sha256(file) for file in sorted(folder.glob("*.py")))]
+    return [SCHEME, *(file_sha256(file) for file in sorted(folder.rglob("*.py")))]
