@@ -7,7 +7,7 @@ RUN := runs/demo
 SOURCES := $(wildcard topiccore/*.pyx topiccore/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format annotate reference bench gate peers sanitize fuzz clean meinheld
+.PHONY: help demo test lint format annotate reference bench gate peers sanitize fuzz clean meinheld spark
 BASE ?= HEAD~1
 SECONDS ?= 600
 
@@ -73,6 +73,10 @@ meinheld: $(READY)  ## tests of gunicorn with meinheld, alone and behind nginx (
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check greenlet
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps meinheld==1.0.2
 	$(BIN)/python -m pytest -m 'system or not system' tests/test_service_meinheld.py
+
+spark: $(READY)  ## tests of Spark on a cluster of two processes (needs Java 17: apt-get install openjdk-17-jre-headless)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[spark]'
+	$(BIN)/python -m pytest -m system tests/test_spark.py
 
 clean:  ## remove the virtual environment, builds and runs
 	rm -rf $(VENV) build dist runs *.egg-info topiccore/*.so topiccore/_scoring.c
