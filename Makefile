@@ -108,5 +108,9 @@ manifests: $(READY)  ## manifests against published schemas, rules and dashboard
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check kubernetes-validate
 	$(BIN)/python -m pytest -m 'system or not system' tests/test_deploy.py tests/test_monitoring.py tests/test_ci.py
 
+spark: $(READY)  ## tests of Spark on a cluster of two processes (needs Java 17: apt-get install openjdk-17-jre-headless)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[spark]'
+	$(BIN)/python -m pytest -m system tests/test_spark.py
+
 clean:  ## remove the virtual environment, builds and runs
 	rm -rf $(VENV) build dist runs *.egg-info topiccore/*.so topiccore/_scoring.c

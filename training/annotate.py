@@ -110,12 +110,17 @@ def fit_teacher(
     cache: Path,
     report: Report,
 ) -> Teacher:
-    """The fitted teacher; its key names settings, what it learns from and encoders."""
-    packages = [package.sha256 for package in (*MPNET_PARTS, MINILM)]
-    key = settings.key(data.sums["taxonomy"], _labels_sum(data.train), packages)
-    teacher = Teacher(settings, data.taxonomy, data.train, key, cache, report)
+    """The fitted teacher."""
+    teacher = make_teacher(settings, data, cache, report)
     teacher.fit()
     return teacher
+
+
+def make_teacher(settings: TeacherConfig, data: Dataset, cache: Path, report: Report) -> Teacher:
+    """The unfitted teacher; its key names settings, what it learns from and encoders."""
+    packages = [package.sha256 for package in (*MPNET_PARTS, MINILM)]
+    key = settings.key(data.sums["taxonomy"], _labels_sum(data.train), packages)
+    return Teacher(settings, data.taxonomy, data.train, key, cache, report)
 
 
 def _labels_sum(queries: LabelledQueries) -> str:

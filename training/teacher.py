@@ -61,6 +61,11 @@ class Teacher:
         self.stacker = Stacker(config.stacker, taxonomy, labelled.gold.mean(axis=0))
         self.out_of_fold_scores: sp.csr_matrix | None = None
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether ``fit`` has nothing to train."""
+        return (self.folder / "stacker.pickle").exists()
+
     def fit(self) -> None:
         """Trains what is not kept yet; sets ``out_of_fold_scores``, CSR [labelled, labels]."""
         queries = self.encoder.all(self.labelled.texts, "labelled queries")

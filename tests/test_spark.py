@@ -1,0 +1,402 @@
+"""Spark, on a cluster of two executor processes: same answers, whatever happens to a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from batch_support import QUERIES, expected
+
+from batch.errors import BatchError
+from batch.scoring import Options, Scorer
+from topiccore import ArtifactError, cli
+
+pyspark = pytest.importorskip("pyspark")
+
+from pyspark import TaskContext  # noqa: E402
+from pyspark.errors import PySparkException  # noqa: E402
+from pyspark.sql import SparkSession  # noqa: E402
+from pyspark.sql import functions as f  # noqa: E402
+
+from topiccore import spark as topics_of  # noqa: E402
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+MASTER = "local-cluster[2,1,1024]"
+ENVIRONMENT = {
+    "PYSPARK_PYTHON": sys.executable,
+    "SPARK_HOME": str(Path(pyspark.__file__).parent),
+    "SPARK_LOCAL_IP": "127.0.0.1",
+}
+CONFIGURATION = {
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "4",
+    "spark.sql.session.timeZone": "America/Chicago",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "100",
+}
+DEADLINE = 120
+ROWS = [*QUERIES, None] * 50
+
+
+@pytest.fixture(scope="module")
+def spark():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        builder = SparkSession.builder.master(MASTER)
+        for name, value in CONFIGURATION.items():
+            builder = builder.config(name, value)
+        session = builder.getOrCreate()
+        session.sparkContext.setLogLevel("OFF")
+        yield session
+        session.stop()
+
+
+@pytest.fixture
+def frame(spark, tmp_path):
+    """``ROWS`` with ids, in seven files."""
+    for number in range(7):
+        ids = list(range(number, len(ROWS), 7))
+        table = pa.table({"id": ids, "query": pa.array([ROWS[i] for i in ids], pa.string())})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    return spark.read.parquet(*map(str, sorted(tmp_path.glob("*.parquet")))).repartition(7)
+
+
+def results(frame, column="topics"):
+    """The results in the order of ``id``, as ``expected`` writes them."""
+    rows = frame.orderBy("id").select(column).collect()
+    return [[item.asDict() for item in row[0]] for row in rows]
+
+
+def answers(model, **options):
+    return [expected(model, query, **options) for query in ROWS]
+
+
+@pytest.mark.parametrize("shipped", [True, False])
+def test_a_table_gets_the_answers_of_the_model(spark, frame, model, artifact_path, shipped):
+    files = topics_of.ship(spark, artifact_path) if shipped else artifact_path
+    scored = topics_of.score_table(frame, "query", files)
+    assert scored.columns == ["id", "query", "topics"]
+    assert scored.schema["topics"].dataType == topics_of.TOPICS
+    assert results(scored) == answers(model)
+    assert sum(map(bool, answers(model))) > 100
+
+
+def test_and_of_the_batch_scorer_and_of_the_command(spark, frame, model, artifact_path, capsys):
+    scored = results(topics_of.score_table(frame, "query", artifact_path))
+    assert scored == Scorer(model).score(pa.array(ROWS, pa.string())).to_pylist()
+    assert cli.main(["score", "--json", "--model", str(artifact_path), "--", *QUERIES]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    told = [[(x["code"], x["score"]) for x in line["topics"]] for line in lines]
+    rounded = [[(x["code"], round(x["score"], 4)) for x in row] for row in scored]
+    assert rounded[: len(QUERIES)] == told
+
+
+def test_an_expression_gives_the_same(spark, frame, model, artifact_path):
+    topics = topics_of.topics_udf(artifact_path)
+    assert results(frame.withColumn("topics", topics("query"))) == answers(model)
+    upper = frame.where(f.size(topics(f.lower("query"))) > 0).count()
+    assert upper == sum(bool(expected(model, q.lower())) for q in ROWS if q is not None)
+    spark.udf.register("topics", topics)
+    frame.createOrReplaceTempView("queries")
+    assert results(spark.sql("SELECT id, topics(query) AS topics FROM queries")) == answers(model)
+
+
+def test_options(frame, model, artifact_path):
+    options = Options(min_score=0.3, max_labels=2)
+    scored = topics_of.score_table(frame, "query", artifact_path, options, result_column="found")
+    assert results(scored, "found") == answers(model, min_score=0.3, max_labels=2)
+    topics = topics_of.topics_udf(artifact_path, Options(topics_only=True, min_score=0))
+    found = results(frame.withColumn("topics", topics("query")))
+    assert {item["code"] for row in found for item in row} == {"V", "T", "S"}
+
+
+@pytest.mark.parametrize("large", ["false", "true"])
+def test_bytes_and_large_strings_are_scored(spark, frame, model, artifact_path, large):
+    spark.conf.set("spark.sql.execution.arrow.useLargeVarTypes", large)
+    try:
+        assert results(topics_of.score_table(frame, "query", artifact_path)) == answers(model)
+        as_bytes = frame.withColumn("query", f.encode("query", "utf-8"))
+        assert results(topics_of.score_table(as_bytes, "query", artifact_path)) == answers(model)
+        topics = topics_of.topics_udf(artifact_path)
+        assert results(as_bytes.withColumn("topics", topics("query"))) == answers(model)
+    finally:
+        spark.conf.unset("spark.sql.execution.arrow.useLargeVarTypes")
+
+
+KINDS = {
+    "number": "cast(id as smallint)",
+    "exact": "cast(id / 3 as decimal(38, 18))",
+    "time": "timestamp'2024-03-10 01:59:59.123456' + make_dt_interval(0, id)",
+    "local": "timestamp_ntz'1931-12-31 23:59:59.999999'",
+    "day": "date_add(date'1850-01-01', cast(id as int))",
+    "raw": "unhex('00FF80')",
+    "flag": "if(id % 2 = 0, null, id % 3 = 0)",
+    "float": "double('NaN')",
+    "span": "make_dt_interval(1, id)",
+    "list": "array(id, null, id + 1)",
+    "pairs": "map('a', array(named_struct('b', X'01', 'c', date'2020-02-29')))",
+    "nested": "named_struct('x', id, 'y', named_struct('z', array(array('q', null))))",
+    "nothing": "null",
+    "padded": "cast('x' as char(4))",
+    "a `strange.name`": "'ok'",
+}
+ONLY_IN_SPARK = {
+    "months": "make_ym_interval(1, cast(id as int))",
+    "calendar": "make_interval(1, 2, 3, 4)",
+}
+
+
+@pytest.mark.parametrize("kinds", [KINDS, KINDS | ONLY_IN_SPARK], ids=["arrow", "any"])
+def test_other_columns_stay_as_they_are(frame, model, artifact_path, kinds):
+    wide = frame.select("*", *[f.expr(kinds[name]).alias(name) for name in kinds])
+    scored = topics_of.score_table(wide, "query", artifact_path)
+    assert scored.schema.fields[:-1] == wide.schema.fields
+    assert results(scored) == answers(model)
+    before, after = (
+        part.orderBy("id")._jdf.showString(len(ROWS), 0, False)
+        for part in (wide, scored.drop("topics"))
+    )
+    assert after == before
+
+
+def test_wrong_columns_are_refused_before_anything_runs(spark, frame, artifact_path):
+    with pytest.raises(BatchError, match=r"no column 'text'; there are 'id', 'query'"):
+        topics_of.score_table(frame, "text", artifact_path)
+    with pytest.raises(BatchError, match="'id' is bigint, not of strings"):
+        topics_of.score_table(frame, "id", artifact_path)
+    with pytest.raises(BatchError, match="column 'Query' already"):
+        topics_of.score_table(frame, "query", artifact_path, result_column="Query")
+    with pytest.raises(BatchError, match="more than one column 'query'"):
+        topics_of.score_table(frame.select("*", "query"), "query", artifact_path)
+    with pytest.raises(ArtifactError, match="nowhere"):
+        topics_of.score_table(frame, "query", "/nowhere")
+    with pytest.raises(ArtifactError, match="nowhere"):
+        topics_of.ship(spark, "/nowhere")
+
+
+def test_workers_refuse_another_artifact(frame, artifact_path):
+    other = topics_of.ModelFiles(str(artifact_path), "0" * 64)
+    with pytest.raises(PySparkException, match=r"holds .*, not 000000000000"):
+        topics_of.score_table(frame, "query", other).collect()
+
+
+def test_a_process_opens_the_model_once_and_maps_it(spark, frame, artifact_path):
+    scored = topics_of.score_table(frame, "query", artifact_path)
+
+    def look(batches):
+        for _ in batches:
+            pass
+        with open("/proc/self/maps") as maps:
+            inodes = {line.split()[4] for line in maps if line.endswith("/small/rows.npy\n")}
+        opened = topics_of._model.cache_info().currsize
+        columns = {"pid": [os.getpid()], "opened": [opened], "inode": [",".join(inodes)]}
+        yield pa.RecordBatch.from_pydict(columns)
+
+    for _ in range(2):
+        seen = scored.mapInArrow(look, "pid long, opened long, inode string").collect()
+        assert len(seen) == 7
+        assert len({row["pid"] for row in seen}) == 2
+        # Other models may be open too, from other tests, but this one is not opened again.
+        assert len({(row["pid"], row["opened"]) for row in seen}) == 2
+        inode = str((artifact_path / "rows.npy").stat().st_ino)
+        assert {row["inode"] for row in seen} == {inode}
+
+
+def executor_of_this_worker() -> int:
+    """The JVM that started the daemon that forked this Python process."""
+    daemon = Path(f"/proc/{os.getppid()}/stat").read_text()
+    return int(daemon.rsplit(")", 1)[1].split()[1])
+
+
+def wait_for(condition):
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def test_a_killed_executor_changes_nothing(spark, frame, model, artifact_path, tmp_path):
+    files = topics_of.ship(spark, artifact_path)
+    seen, go = tmp_path / "seen", tmp_path / "go"
+    seen.mkdir()
+
+    def held_up(batches):
+        # Three of seven partitions go through; the others stop until the kill has been.
+        context = TaskContext.get()
+        place, attempt = context.partitionId(), context.attemptNumber()
+        (seen / f"{place}-{context.taskAttemptId()}").write_text(str(executor_of_this_worker()))
+        end = time.monotonic() + 120
+        while place >= 3 and attempt == 0 and not go.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        yield from batches
+
+    scored = topics_of.score_table(frame.mapInArrow(held_up, frame.schema), "query", files)
+    found = []
+    # A sort, so that the killed process also takes results along that were finished.
+    runner = threading.Thread(target=lambda: found.append(results(scored)))
+    runner.start()
+    tasks = {}
+
+    def both_wait():
+        tasks.update({path.name: path.read_text() for path in seen.iterdir()})
+        waiting = {tasks[name] for name in tasks if int(name.split("-")[0]) >= 3}
+        return len(waiting - {""}) == 2
+
+    wait_for(both_wait)
+    before = set(tasks.values())
+    assert {int(name.split("-")[0]) for name in tasks} >= {0, 1, 2}
+    os.kill(int(sorted(before)[0]), signal.SIGKILL)
+    wait_for(
+        lambda: (
+            not Path(f"/proc/{sorted(before)[0]}/cmdline").read_bytes()
+            if Path(f"/proc/{sorted(before)[0]}").exists()
+            else True
+        )
+    )
+    go.touch()
+    runner.join(DEADLINE)
+    assert found == [answers(model)]
+    after = [path.name for path in seen.iterdir()]
+    assert len(after) > 7  # something had to be done again
+    assert len({name.split("-")[0] for name in after}) == 7
+
+
+def submit(*arguments, master=MASTER):
+    """Runs ``spark-submit`` with the command ``topiccore`` as a user does."""
+    program = Path(ENVIRONMENT["SPARK_HOME"]) / "bin" / "spark-submit"
+    return subprocess.run(
+        [program, "--master", master, "--conf", "spark.ui.enabled=false", cli.__file__, *arguments],
+        env={**os.environ, **ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        timeout=2 * DEADLINE,
+    )
+
+
+def test_the_job_by_spark_submit(model, artifact_path, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        ids = list(range(number, len(ROWS), 3))
+        texts = pa.array([ROWS[i] for i in ids], pa.string())
+        table = pa.table({"id": ids, "text": texts, "dropped": ids})
+        pq.write_table(table, tmp_path / "in" / f"{number}.parquet")
+    command = ["spark", tmp_path / "in", "-o", tmp_path / "out", "--model", artifact_path]
+    command += ["--text-column", "text", "--max-labels", "2"]
+    done = submit(*command, "--keep", "id")
+    assert done.returncode == 0, done.stderr
+    table = pq.read_table(tmp_path / "out").sort_by("id")
+    assert table.column_names == ["id", "topics"]
+    right = answers(model, max_labels=2)
+    assert table["topics"].to_pylist() == right
+    covered = sum(map(bool, right))
+    assert f"{len(ROWS)} rows, 50 of them null, {covered} with topics" in done.stderr
+    again = submit(*command, master="local[1]")
+    assert again.returncode == 1
+    assert f"{tmp_path}/out already exists" in again.stderr
+    assert "Traceback" not in again.stderr
+    command[2:4] = ["-o", tmp_path / "json"]
+    command += ["--to", "json", "--shared", "--text-column", "id"]
+    wrong = submit(*command, master="local[1]")
+    assert wrong.returncode == 1
+    assert "topiccore: error: column 'id' is bigint, not of strings" in wrong.stderr
+    assert not (tmp_path / "json").exists()
+
+
+def test_a_csv_becomes_json(model, artifact_path, tmp_path):
+    (tmp_path / "log.csv").write_text("id,query\n1,used honda civic\n2,\n3,red dress\n")
+    command = ["spark", tmp_path / "log.csv", "-o", tmp_path / "out", "--model", artifact_path]
+    command += ["--from", "csv", "--option", "header=true", "--to", "json", "--shared"]
+    done = submit(*command, master="local[1]")
+    assert done.returncode == 0, done.stderr
+    lines = [line for path in (tmp_path / "out").glob("*.json") for line in path.open()]
+    rows = sorted((json.loads(line) for line in lines), key=lambda row: row["id"])
+    queries = ["used honda civic", None, "red dress"]
+    assert [row["topics"] for row in rows] == [expected(model, query) for query in queries]
+
+
+WORDS = {"V1": ["car", "ford", "honda"], "T1": ["hotel", "room", "inn"], "S1": ["dress", "shirt"]}
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    """A trained teacher, and its codes."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.pipeline import make_pipeline
+
+    rng = np.random.default_rng(2)
+    codes = list(WORDS)
+    chosen = rng.integers(0, len(codes), 300)
+    texts = [f"cheap {rng.choice(WORDS[codes[label]])} for sale" for label in chosen]
+    gold = np.eye(len(codes), dtype=int)[chosen]
+    model = make_pipeline(TfidfVectorizer(), OneVsRestClassifier(LogisticRegression(C=20)))
+    return model.fit(texts, gold), codes
+
+
+def test_a_teacher_annotates_a_table(spark, teacher, tmp_path):
+    from training.spark_annotate import annotate_table
+    from training.stored_examples import StoredExamples
+
+    pipeline, codes = teacher
+    rng = np.random.default_rng(3)
+    words = [word for group in WORDS.values() for word in group] + ["else"]
+    texts = [" ".join(rng.choice(words, 2)) for _ in range(5000)] + [None] * 10
+    order = rng.permutation(len(texts)).tolist()
+    pq.write_table(
+        pa.table({"id": order, "text": [texts[i] for i in order]}), tmp_path / "pool.parquet"
+    )
+    opened = tmp_path / "opened"
+    opened.mkdir()
+
+    def open_teacher():
+        (opened / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+        return pipeline.predict_proba
+
+    pool = spark.read.parquet(str(tmp_path / "pool.parquet")).repartition(6)
+    annotated = annotate_table(pool, "text", open_teacher, codes, least=0.05)
+    annotated.write.parquet(str(tmp_path / "annotated"))
+    rows = {row["id"]: row for row in annotated.collect()}
+    scores = pipeline.predict_proba([text or "" for text in texts])
+    for i, text in enumerate(texts):
+        right = sorted(zip(scores[i].tolist(), codes, strict=True), reverse=True)
+        right = [] if text is None else [pair for pair in right if pair[0] >= 0.05]
+        assert rows[i]["text"] == text
+        assert rows[i]["codes"] == [code for _, code in right]
+        assert rows[i]["scores"] == pytest.approx([score for score, _ in right], rel=1e-6)
+    processes = [path.name.split("-")[0] for path in opened.iterdir()]
+    assert len(processes) == len(set(processes)) == 2
+    files = tuple((tmp_path / "annotated").glob("*.parquet"))
+    known = StoredExamples(files, tuple(codes), 1.0, frozenset({""}))
+    assert known.totals.examples >= 5000
+
+
+def test_a_teacher_that_gives_something_else_is_refused(frame, teacher):
+    from training.spark_annotate import annotate_table
+
+    pipeline, codes = teacher
+    wide = annotate_table(frame, "query", lambda: pipeline.predict_proba, [*codes, "V2"])
+    with pytest.raises(PySparkException, match=r"scores of shape \(\d+, 3\) for \d+ texts and 4"):
+        wide.collect()
+    logits = annotate_table(
+        frame, "query", lambda: lambda texts: 3 * pipeline.predict_proba(texts), codes
+    )
+    with pytest.raises(PySparkException, match=r"not in \[0, 1\]"):
+        logits.collect()
+    with pytest.raises(BatchError, match="no column 'text'"):
+        annotate_table(frame, "text", lambda: pipeline.predict_proba, codes)

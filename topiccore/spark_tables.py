@@ -1,0 +1,94 @@
+"""What commands on Spark share: their arguments, the session, tables read and written."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from topiccore.errors import TopiccoreError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+TABLE = "table"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what tells inputs and output."""
+    parser.add_argument("input", nargs="+", help="files, globs or folders; names with --from table")
+    parser.add_argument("-o", "--output", required=True, help="a folder; a name with --to table")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        default="parquet",
+        metavar="FORMAT",
+        help="parquet, csv, json, orc, text, any other that Spark has, or table "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--to", default="parquet", metavar="FORMAT", help="the same for the output (%(default)s)"
+    )
+    parser.add_argument(
+        "--option",
+        dest="options",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of Spark's reader, such as header=true; may be repeated",
+    )
+    parser.add_argument(
+        "--text-column",
+        metavar="NAME",
+        default="query",
+        help="holds the queries (default: %(default)s)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+
+
+@contextmanager
+def session(name: str) -> Iterator[SparkSession]:
+    """The session that spark-submit configures; Spark's refusals become ``TopiccoreError``."""
+    try:
+        from pyspark.errors import AnalysisException
+        from pyspark.sql import SparkSession
+    except ModuleNotFoundError as error:
+        raise TopiccoreError(
+            f"this command needs the package {error.name}: pip install 'topiccore[spark]'"
+        ) from error
+    spark = SparkSession.builder.appName(name).getOrCreate()
+    try:
+        yield spark
+    except AnalysisException as error:
+        raise TopiccoreError(str(error).strip().split("\n", 1)[0]) from error
+    finally:
+        spark.stop()
+
+
+def read_table(spark: SparkSession, arguments: argparse.Namespace) -> DataFrame:
+    """The rows of all inputs."""
+    reader = spark.read.options(**dict(arguments.options))
+    if arguments.source != TABLE:
+        return reader.format(arguments.source).load(arguments.input)
+    first, *others = [reader.table(name) for name in arguments.input]
+    for other in others:
+        first = first.unionByName(other)
+    return first
+
+
+def write_table(frame: DataFrame, arguments: argparse.Namespace) -> None:
+    """Writes the output: Spark makes it visible when all of it is there."""
+    writer = frame.write.mode("overwrite" if arguments.overwrite else "errorifexists")
+    if arguments.to == TABLE:
+        writer.saveAsTable(arguments.output)
+    else:
+        writer.format(arguments.to).save(arguments.output)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
