@@ -32,6 +32,7 @@ from benchmarks.table import duration, rate, table
 from benchmarks.timing import median_ratio
 from topiccore.model import default_model
 from topiccore.spark import score_table, ship, topics_udf
+from topiccore.spark_tables import write_options
 from training.collections import default_cache, load_queries
 
 MASTER = "local-cluster[2,1,1024]"
@@ -132,8 +133,9 @@ def _measure(
 
 
 def _written(frame: DataFrame, path: Path) -> float:
+    options = write_options("topics.list.element.score")
     start = time.perf_counter()
-    frame.write.mode("overwrite").parquet(str(path))
+    frame.write.options(**options).mode("overwrite").parquet(str(path))
     return time.perf_counter() - start
 
 

@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.keep is not None:
             kept = [name for name in arguments.keep.split(",") if name]
             frame = frame.select(*map(quoted, kept), quoted(result))
-        write_table(frame, arguments)
+        write_table(frame, arguments, f"{result}.list.element.score")
         found = counted.get
     rows, covered = found["rows"], found["covered"]
     print(

@@ -78,9 +78,19 @@ def read_table(spark: SparkSession, arguments: argparse.Namespace) -> DataFrame:
     return first
 
 
-def write_table(frame: DataFrame, arguments: argparse.Namespace) -> None:
-    """Writes the output: Spark makes it visible when all of it is there."""
-    writer = frame.write.mode("overwrite" if arguments.overwrite else "errorifexists")
+def write_options(scores: str) -> dict[str, str]:
+    """Options of Spark's Parquet writer for a column of lists, ``scores`` its path in Parquet.
+
+    Hardly a score stands twice: to look for a dictionary of them takes time and saves no space.
+    """
+    return {f"parquet.enable.dictionary#{scores}": "false"}
+
+
+def write_table(frame: DataFrame, arguments: argparse.Namespace, scores: str) -> None:
+    """Writes the output, as ``write_options``; Spark shows it when all of it is there."""
+    writer = frame.write.options(**write_options(scores)).mode(
+        "overwrite" if arguments.overwrite else "errorifexists"
+    )
     if arguments.to == TABLE:
         writer.saveAsTable(arguments.output)
     else:

@@ -48,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         teacher = KeptTeacher(*(path.absolute() for path in paths))
         # The name that training knows a column of texts by.
         frame = read_table(spark, arguments).withColumnRenamed(arguments.text_column, "text")
-        write_table(annotate_table(frame, "text", teacher, codes, least=least), arguments)
+        annotated = annotate_table(frame, "text", teacher, codes, least=least)
+        write_table(annotated, arguments, "scores.list.element")
     return 0
 
 
