@@ -169,14 +169,17 @@ def append_columns(
     yields each batch with the new columns, whose names do not matter.  Raises
     ``PySparkNotImplementedError`` for columns that Arrow cannot carry to Python and back.
     """
-    # Plain names: mapInArrow takes a dot or a backtick in a name for part of an expression.
+    # Plain names: mapInArrow takes a dot or a backtick in a name for part of an expression.  The
+    # result has the right ones at once, since a projection behind it would copy every row.
     names = [f"c{place}" for place in range(len(frame.columns))]
     text = names[frame.columns.index(text_column)]
-    given = frame.toDF(*names)
-    mapped = given.mapInArrow(
-        lambda batches: append(batches, text), StructType([*given.schema.fields, *fields])
-    )
-    return mapped.toDF(*frame.columns, *(field.name for field in fields))
+    schema = StructType([*frame.schema.fields, *fields])
+
+    def appended(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in append(batches, text):
+            yield batch.rename_columns(schema.names)
+
+    return frame.toDF(*names).mapInArrow(appended, schema)
 
 
 def quoted(name: str) -> str:
