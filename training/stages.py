@@ -175,7 +175,7 @@ def student(run: Run) -> None:
         examples.occurrences(features),
         examples.prior(),
     )
-    index, rows = fold(estimator.coef_, features)
+    index, rows = fold(estimator.coef_, features, run.config.student.bigram_scale)
     run.folder.save_arrays(
         "student",
         {
