@@ -123,7 +123,7 @@ def _measured(run: Run, train: LabelledQueries) -> tuple[TopicModel, float]:
         examples.occurrences(features),
         examples.prior(),
     )
-    index, rows = fold(estimator.coef_, features, run.config.student.bigram_scale)
+    index, rows = fold(estimator.coef_, features)
     labels, words = len(run.data.taxonomy), run.config.words
     plain = Artifact(
         taxonomy=run.data.taxonomy,

@@ -15,15 +15,12 @@ from training.features import QueryFeatures
 from training.word_table import NGRAM_WEIGHT, count_words
 
 
-def fold(
-    coef: NDArray[np.float32], features: QueryFeatures, bigram_scale: float = 1.0
-) -> tuple[Index, NDArray[np.float32]]:
+def fold(coef: NDArray[np.float32], features: QueryFeatures) -> tuple[Index, NDArray[np.float32]]:
     """The ``index`` and ``rows`` of an artifact from weights float32 [labels, features].
 
     A word's part in a logit is (its own weights + its n-grams times their weights + its vectors
     times theirs) / sqrt(tokens): one scaled row per word.  Each n-gram has a row too, for words
-    that are not in the table.  Bigrams' weights are multiplied by ``bigram_scale``: what is seen
-    seldom is learned too timidly beside the words it consists of.
+    that are not in the table.
     """
     weights = np.ascontiguousarray(coef.T)
     words, bigrams, ngrams, vectors = np.split(
@@ -44,7 +41,7 @@ def fold(
     folded[np.searchsorted(buckets, table.buckets)] = known
     folded[np.searchsorted(buckets, ngram_buckets)] = NGRAM_WEIGHT * ngrams[chosen]
     folded[np.searchsorted(buckets, features.words)] += words
-    folded[np.searchsorted(buckets, features.bigrams)] += np.float32(bigram_scale) * bigrams
+    folded[np.searchsorted(buckets, features.bigrams)] += bigrams
     index, _, scaled_rows = build_index(np.array([], np.uint32), buckets)
     rows = np.zeros_like(folded)
     rows[scaled_rows] = folded

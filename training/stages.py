@@ -143,6 +143,22 @@ class Run:
             report=lambda line: self.report(f"student: {line}"),
         )
 
+    def learned(self, examples: Examples | StreamedExamples) -> MultiLabelLogisticRegression:
+        """A student that has learned the examples.
+
+        Its weights of bigrams are multiplied by ``bigram_scale``: what is seen seldom is learned
+        too timidly beside the words it consists of.
+        """
+        estimator = self.estimator()
+        estimator.fit_stream(
+            examples.chunks(self.features, self.config.seed),
+            len(examples),
+            examples.occurrences(self.features),
+            examples.prior(),
+        )
+        estimator.coef_[:, self.features.bigram_columns] *= self.config.student.bigram_scale
+        return estimator
+
 
 def collections(run: Run) -> None:
     """Fetches and checks the queries, the labels and the taxonomy."""
@@ -168,14 +184,8 @@ def student(run: Run) -> None:
         f"{len(features.bigrams)} bigrams, {features.table.ngrams.shape[1]} n-grams, "
         f"{features.dimensions} vector dimensions"
     )
-    estimator = run.estimator()
-    estimator.fit_stream(
-        examples.chunks(features, run.config.seed),
-        len(examples),
-        examples.occurrences(features),
-        examples.prior(),
-    )
-    index, rows = fold(estimator.coef_, features, run.config.student.bigram_scale)
+    estimator = run.learned(examples)
+    index, rows = fold(estimator.coef_, features)
     run.folder.save_arrays(
         "student",
         {
