@@ -279,7 +279,6 @@ def _wrk(run: Run, port: int) -> float:
         "local place = 0\n"
         # Before this the requests would have no Host.
         "init = function(args)\n"
-        "  wrk.init(args)\n"
         f"  for line in io.lines('{run.requests.urls}') do\n"
         "    paths[#paths + 1] = wrk.format('GET', '/v1/topics?q=' .. line)\n"
         "    if #paths == 20000 then break end\n"
@@ -293,9 +292,10 @@ def _wrk(run: Run, port: int) -> float:
     seconds = max(1, round(run.chosen.capacity_seconds))
     words = ["wrk", "--threads", "1", "--connections", str(run.chosen.connections)]
     words += ["--duration", f"{seconds}s", "--script", str(script), f"http://127.0.0.1:{port}"]
-    shown = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    if "Non-2xx" in shown:
-        raise ServerError(f"wrk had answers other than 200\n{shown}")
+    done = subprocess.run(words, capture_output=True, text=True)
+    shown = done.stdout
+    if done.returncode or "Non-2xx" in shown:
+        raise ServerError(f"wrk failed, or had answers other than 200\n{shown}{done.stderr}")
     lines = [line.split() for line in shown.splitlines() if line.startswith("Requests/sec:")]
     return float(lines[0][1]) if lines else 0.0
 
