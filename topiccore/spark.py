@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 from pyspark import SparkFiles
@@ -42,6 +43,9 @@ TOPICS = ArrayType(
     StructType([StructField("code", StringType()), StructField("score", DoubleType())])
 )
 """The type of a result: the emitted labels of a query, best first."""
+
+Append: TypeAlias = Callable[[Iterable[pa.RecordBatch], str], Iterator[pa.RecordBatch]]
+"""From batches and the name of their text column to batches with more columns at their end."""
 
 _TEXT = (StringType, CharType, VarcharType, BinaryType, NullType)
 _ARCHIVE = "topiccore-"
@@ -111,10 +115,13 @@ def score_table(
     """
     check_columns(frame, text_column, result_column)
     files = _files(model)
-    score = _Append(files, options or Options(), text_column, result_column)
-    schema = StructType([*frame.schema.fields, StructField(result_column, TOPICS)])
     try:
-        return frame.mapInArrow(score, schema)
+        return append_columns(
+            frame,
+            text_column,
+            [StructField(result_column, TOPICS)],
+            _Append(files, options or Options()),
+        )
     except PySparkNotImplementedError:
         # Columns that cannot go through Python: then only the queries do.
         topics = topics_udf(files, options)
@@ -153,6 +160,25 @@ def check_columns(frame: DataFrame, text_column: str, *result_columns: str) -> N
             raise BatchError(f"there is a column {name!r} already; name another result")
 
 
+def append_columns(
+    frame: DataFrame, text_column: str, fields: list[StructField], append: Append
+) -> DataFrame:
+    """The table with more columns at its end, made from its Arrow batches by workers.
+
+    ``append`` is pickled; it is given batches and the name that the text column has in them, and
+    yields each batch with the new columns, whose names do not matter.  Raises
+    ``PySparkNotImplementedError`` for columns that Arrow cannot carry to Python and back.
+    """
+    # Plain names: mapInArrow takes a dot or a backtick in a name for part of an expression.
+    names = [f"c{place}" for place in range(len(frame.columns))]
+    text = names[frame.columns.index(text_column)]
+    given = frame.toDF(*names)
+    mapped = given.mapInArrow(
+        lambda batches: append(batches, text), StructType([*given.schema.fields, *fields])
+    )
+    return mapped.toDF(*frame.columns, *(field.name for field in fields))
+
+
 def quoted(name: str) -> str:
     """A column's name as an expression takes it, whatever characters it has."""
     return "`" + name.replace("`", "``") + "`"
@@ -162,13 +188,11 @@ def quoted(name: str) -> str:
 class _Append:
     files: ModelFiles
     options: Options
-    text_column: str
-    result_column: str
 
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def __call__(self, batches: Iterable[pa.RecordBatch], text: str) -> Iterator[pa.RecordBatch]:
         scorer = _scorer(self.files, self.options)
         for batch in batches:
-            yield scorer.append(batch, self.text_column, self.result_column)
+            yield scorer.append(batch, text)
 
 
 def _files(model: ModelFiles | Path | str | None) -> ModelFiles:

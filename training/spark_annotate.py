@@ -15,9 +15,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from pyspark import cloudpickle
 from pyspark.sql import DataFrame
-from pyspark.sql.types import ArrayType, FloatType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, FloatType, StringType, StructField
 
-from topiccore.spark import check_columns
+from topiccore.spark import append_columns, check_columns
 from training.errors import TrainingError
 
 Teach: TypeAlias = Callable[[list[str]], "sp.csr_matrix | NDArray[np.floating]"]
@@ -56,24 +56,22 @@ def annotate_table(
         StructField(CODES, ArrayType(StringType())),
         StructField(SCORES, ArrayType(FloatType())),
     ]
-    pickled = cloudpickle.dumps(open_teacher)
-    annotate = _Annotate(pickled, text_column, tuple(codes), least)
-    return frame.mapInArrow(annotate, StructType([*frame.schema.fields, *fields]))
+    annotate = _Annotate(cloudpickle.dumps(open_teacher), tuple(codes), least)
+    return append_columns(frame, text_column, fields, annotate)
 
 
 @dataclass(frozen=True, slots=True)
 class _Annotate:
     teacher: bytes
-    text_column: str
     codes: tuple[str, ...]
     least: float
 
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def __call__(self, batches: Iterable[pa.RecordBatch], text: str) -> Iterator[pa.RecordBatch]:
         teach = _opened(self.teacher)
         for batch in batches:
-            column = batch.column(batch.schema.names.index(self.text_column))
+            column = batch.column(batch.schema.names.index(text))
             known = np.flatnonzero(pc.is_valid(column).to_numpy(zero_copy_only=False))
-            texts = [_as_text(text) for text in column.drop_null().to_pylist()]
+            texts = [_as_text(value) for value in column.drop_null().to_pylist()]
             scores = self._scores(teach, texts)
             labels = np.zeros(len(batch), np.int64)
             labels[known] = np.diff(scores.indptr)
