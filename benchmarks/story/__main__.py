@@ -18,6 +18,7 @@ from benchmarks.story.transcript import Entry, Transcript, UnexpectedError
 from benchmarks.table import table
 from registry import layout
 from tools.local.errors import LocalError
+from tools.local.proxy import SERVERS
 from tools.local.site import Site
 from topiccore import TopiccoreError, load
 
@@ -40,6 +41,8 @@ class Story:
         self.transcript = Transcript({"TOPICCORE_REGISTRY": str(folder / "registry")})
         self.timeline = Timeline()
         self.released: Entry | None = None
+        self.tried_again = 0
+        """Requests that the proxy had to send twice."""
         self._site = f"--site {folder / 'site'}"
 
     def run(self, command: str, code: int = 0) -> Entry:
@@ -171,6 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problems.append(f"release took {story.released.seconds:.0f} s")
     if story.released:
         print(f"from artifact to traffic on the canary: {story.released.seconds:.1f} s")
+    print(f"requests that the proxy had to send twice: {story.tried_again}")
     for problem in problems:
         print(f"BAD  {problem}")
     print("the story holds" if not problems else "the story does not hold")
@@ -196,6 +200,9 @@ def _under_load(
         )
         with Generator(wanted, int(site.url.rsplit(":", 1)[1])) as generator:
             story.tell(site)
+            rows = site.proxy.statistics()
+            again = (int(rows[x][name] or 0) for x in SERVERS for name in ("wretr", "wredis"))
+            story.tried_again = sum(again)
             if not generator.running:
                 raise UnexpectedError("the load ended early")
             return generator.stop()

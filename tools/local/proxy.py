@@ -19,7 +19,7 @@ DEADLINE = 30.0
 _SOCKET = "haproxy.sock"
 _LONGEST_SOCKET = 100
 
-# As the mesh does: a request that no service has seen is tried once more, elsewhere if need be.
+# The mesh retries as well: a request that no service answered is sent again, elsewhere if need be.
 CONFIG = """\
 global
     nbthread 1
