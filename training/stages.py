@@ -143,13 +143,17 @@ class Run:
             report=lambda line: self.report(f"student: {line}"),
         )
 
-    def learned(self, examples: Examples | StreamedExamples) -> MultiLabelLogisticRegression:
-        """A student that has learned the examples.
+    def learned(
+        self, examples: Examples | StreamedExamples, *, quiet: bool = False
+    ) -> MultiLabelLogisticRegression:
+        """A student that has learned the examples; ``quiet``: without a line for each epoch.
 
         Its weights of bigrams are multiplied by ``bigram_scale``: what is seen seldom is learned
         too timidly beside the words it consists of.
         """
         estimator = self.estimator()
+        if quiet:
+            estimator.report = None
         estimator.fit_stream(
             examples.chunks(self.features, self.config.seed),
             len(examples),
