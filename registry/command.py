@@ -38,15 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ) -> argparse.ArgumentParser:
         one = actions.add_parser(name, help=text, description=text, epilog=_EXIT_CODES)
         one.set_defaults(action=run)
-        given = os.environ.get(VARIABLE)
-        one.add_argument(
-            "--registry",
-            type=Path,
-            metavar="DIR",
-            default=Path(given) if given else None,
-            required=not given,
-            help=f"folder of the registry (default: ${VARIABLE})",
-        )
+        add_registry(one)
         one.add_argument("--json", action="store_true", help="print JSON")
         if changes:
             one.add_argument(
@@ -169,6 +161,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--uri", required=True, help="tracking server or store of MLflow")
     one.add_argument("--name", required=True, help="name of the registered model")
     one.add_argument("--experiment", default="topiccore", help="default: topiccore")
+
+
+def add_registry(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that names the registry."""
+    given = os.environ.get(VARIABLE)
+    parser.add_argument(
+        "--registry",
+        type=Path,
+        metavar="DIR",
+        default=Path(given) if given else None,
+        required=not given,
+        help=f"folder of the registry (default: ${VARIABLE})",
+    )
 
 
 def _add_channel(parser: argparse.ArgumentParser) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from registry.command import add_registry
 from tools.local.site import Site
 from topiccore import TopiccoreError
 
@@ -39,19 +39,6 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("percent", type=percent, help="per cent; 0 ends the canary")
     action("down", "Stop everything.")
     return found
-
-
-def add_registry(one: argparse.ArgumentParser) -> None:
-    """The option that names the registry, as ``topiccore registry`` has it."""
-    given = os.environ.get("TOPICCORE_REGISTRY")
-    one.add_argument(
-        "--registry",
-        type=Path,
-        metavar="DIR",
-        default=Path(given) if given else None,
-        required=not given,
-        help="default: $TOPICCORE_REGISTRY",
-    )
 
 
 def percent(text: str) -> int:
