@@ -112,5 +112,9 @@ spark: $(READY)  ## tests of Spark on a cluster of two processes (needs Java 17:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[spark]'
 	$(BIN)/python -m pytest -m system tests/test_spark.py
 
+story: $(READY)  ## a version comes, is promoted and goes, under load behind a proxy (apt-get install haproxy; OPTIONS=--container)
+	rm -rf runs/story
+	$(BIN)/python -m benchmarks.story --model $(RUN)/artifact --out runs/story $(OPTIONS)
+
 clean:  ## remove the virtual environment, builds and runs
 	rm -rf $(VENV) build dist runs *.egg-info topiccore/*.so topiccore/_scoring.c

@@ -20,6 +20,7 @@ from batch.readers import ReadOptions
 from batch.run import Settings, default_threads, score_files
 from batch.scoring import Options, Scorer
 from batch.storage import locate
+from topiccore.argument_types import natural, positive, share
 from topiccore.cli import Command
 from topiccore.model import default_model, load
 
@@ -76,15 +77,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     emitted = parser.add_argument_group("labels")
     emitted.add_argument(
         "--min-score",
-        type=_share,
+        type=share,
         metavar="S",
         help="emit labels with at least this score, 0 to 1, instead of using the thresholds",
     )
-    emitted.add_argument("--max-labels", type=_natural, metavar="N", help="at most so many a row")
+    emitted.add_argument("--max-labels", type=natural, metavar="N", help="at most so many a row")
     emitted.add_argument("--topics-only", action="store_true", help="no subtopics")
     run_options = parser.add_argument_group("run")
     run_options.add_argument(
-        "--threads", type=_positive, default=default_threads(), metavar="N", help="(all cores)"
+        "--threads", type=positive, default=default_threads(), metavar="N", help="(all cores)"
     )
     shown = run_options.add_mutually_exclusive_group()
     shown.add_argument("--progress", action="store_true", help="tell it even if no terminal sees")
@@ -142,27 +143,6 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return value
 
 
 COMMAND = Command("batch", "Write the topics of files of queries.", configure, run)

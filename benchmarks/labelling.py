@@ -114,16 +114,8 @@ def by_suggestion(run: Run, seed: int) -> list[tuple[float, int]]:
 
 def _measured(run: Run, train: LabelledQueries) -> tuple[TopicModel, float]:
     examples = labelled_examples(replace(run.data, train=train))
-    estimator = run.estimator()
-    estimator.report = None
-    features = run.features
-    estimator.fit_stream(
-        examples.chunks(features, run.config.seed),
-        len(examples),
-        examples.occurrences(features),
-        examples.prior(),
-    )
-    index, rows = fold(estimator.coef_, features)
+    estimator = run.learned(examples, quiet=True)
+    index, rows = fold(estimator.coef_, run.features)
     labels, words = len(run.data.taxonomy), run.config.words
     plain = Artifact(
         taxonomy=run.data.taxonomy,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from registry import channels, description, layout, printing
+from registry.canary import Canary
 from registry.collect import collect
 from registry.errors import RegistryError
 from registry.gates import Limits
@@ -37,15 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ) -> argparse.ArgumentParser:
         one = actions.add_parser(name, help=text, description=text, epilog=_EXIT_CODES)
         one.set_defaults(action=run)
-        given = os.environ.get(VARIABLE)
-        one.add_argument(
-            "--registry",
-            type=Path,
-            metavar="DIR",
-            default=Path(given) if given else None,
-            required=not given,
-            help=f"folder of the registry (default: ${VARIABLE})",
-        )
+        add_registry(one)
         one.add_argument("--json", action="store_true", help="print JSON")
         if changes:
             one.add_argument(
@@ -99,6 +92,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="largest median ratio of its time per query to the other's (default: %(default)s)",
     )
     one.add_argument(
+        "--canary-url",
+        metavar="URL",
+        help="ask this service how often the version's answers to real queries differ",
+    )
+    one.add_argument(
+        "--max-differing",
+        type=_share,
+        default=Canary.max_differing,
+        metavar="SHARE",
+        help="of these queries, at most (default: %(default)s)",
+    )
+    one.add_argument(
+        "--min-compared",
+        type=_natural,
+        default=Canary.min_compared,
+        metavar="N",
+        help="queries compared, at least (default: %(default)s)",
+    )
+    one.add_argument(
+        "--canary-token", type=Path, metavar="FILE", help="file with the service's bearer token"
+    )
+    one.add_argument(
         "--override",
         type=_reason,
         metavar="REASON",
@@ -146,6 +161,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--uri", required=True, help="tracking server or store of MLflow")
     one.add_argument("--name", required=True, help="name of the registered model")
     one.add_argument("--experiment", default="topiccore", help="default: topiccore")
+
+
+def add_registry(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that names the registry."""
+    given = os.environ.get(VARIABLE)
+    parser.add_argument(
+        "--registry",
+        type=Path,
+        metavar="DIR",
+        default=Path(given) if given else None,
+        required=not given,
+        help=f"folder of the registry (default: ${VARIABLE})",
+    )
 
 
 def _add_channel(parser: argparse.ArgumentParser) -> None:
@@ -238,6 +266,7 @@ def _promote(arguments: argparse.Namespace) -> int:
             _author(arguments),
             source=QuerySource(arguments.labels, arguments.config, arguments.cache),
             limits=Limits(margin=arguments.margin, ratio=arguments.latency_ratio),
+            canary=_canary(arguments),
             expected=_expected(registry, arguments.expect),
             against=registry.find(arguments.against) if arguments.against else None,
             override=arguments.override,
@@ -328,6 +357,17 @@ def _mlflow(arguments: argparse.Namespace) -> int:
     state = "registered as" if found["registered"] else "is already"
     _print(arguments, found, f"{identity[:12]} {state} {found['name']} {found['version']}")
     return 0
+
+
+def _canary(arguments: argparse.Namespace) -> Canary | None:
+    if arguments.canary_url is None:
+        return None
+    return Canary(
+        arguments.canary_url,
+        arguments.min_compared,
+        arguments.max_differing,
+        arguments.canary_token,
+    )
 
 
 def _author(arguments: argparse.Namespace) -> Author:

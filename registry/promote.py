@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from registry import channels, layout
+from registry.canary import Canary, canary_gate
 from registry.errors import ConflictError, GateError
 from registry.gates import Gate, Limits, run_gates
 from registry.history import Record
@@ -40,6 +41,7 @@ def promote(
     *,
     source: QuerySource,
     limits: Limits,
+    canary: Canary | None = None,
     expected: str | None = channels.ANY,
     against: str | None = None,
     override: str | None = None,
@@ -50,7 +52,8 @@ def promote(
 
     It is compared with ``against``; left out, with the version of the channel ``current``, or where
     that has none, with the channel's own.  ``override`` is a reason to promote a version that is
-    worse; none helps one that does not work.  Raises ``ConflictError`` when the channel's version
+    worse; none helps one that does not work.  With ``canary``, what a running service has counted
+    of both is a further gate.  Raises ``ConflictError`` when the channel's version
     is not ``expected`` at first or changes while the gates run, and ``GatesFailedError``, after
     the refusal is recorded.
     """
@@ -61,7 +64,10 @@ def promote(
         before = expected
     if before == identity:
         return Promotion(identity, channel, [], None)
-    other = against or registry.current(layout.CURRENT) or before
+    served = registry.current(layout.CURRENT) or before
+    other = against or served
+    # First, because it takes no time to find out that there is no such service.
+    asked = [canary_gate(canary, identity, served)] if canary else []
     gates = run_gates(
         registry.version_path(identity),
         identity,
@@ -70,6 +76,7 @@ def promote(
         limits,
         tell,
     )
+    gates += asked
     details = {
         "reason": reason,
         "override": override,

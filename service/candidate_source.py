@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +10,10 @@ from service.answer_counts import AnswerCounts
 from service.candidate import CANARY, SHADOW, Candidate
 from service.comparison_counts import ComparisonCounts, Pair
 from service.live import LoadedModel
-from service.location import signature
 from service.request_meter import RequestMeter
 from service.settings import Settings
 from service.taking_up import Counts, take_up
-from topiccore import ArtifactError
-
-_ABSENT = "absent"
+from service.watched import Watched
 
 logger = logging.getLogger(__name__)
 
@@ -61,24 +57,21 @@ class CandidateSource:
         self._pair: ComparisonCounts | None = None
         self._answers: AnswerCounts | None = None
         self._retired: list[Counts] = []
-        self._seen: object = None
+        self._watched = Watched(path, optional=True)
         self.reload()
-        self._steady: object = self._seen
 
     def look(self) -> bool:
         """As ``reload``, if there is a change that has lasted since the last look."""
-        found = self._signature()
-        steady, self._steady = self._steady, found
-        return found is not None and found != self._seen and found == steady and self.reload()
+        return self._watched.changed() and self.reload()
 
     def reload(self) -> bool:
         """Takes up what is there now; whether that is another artifact, or none any more.
 
         An artifact that does not pass is refused, and the candidate before it goes on.
         """
-        self._seen = self._signature()
+        self._watched.take()
         old = self._loaded
-        if self._seen == _ABSENT:
+        if self._watched.empty:
             self._loaded = None
             if old is None:
                 logger.warning("no %s: nothing at %s", self._mode, self._path)
@@ -137,14 +130,6 @@ class CandidateSource:
         """The counts that nothing is added to but by requests under way; each is told once."""
         found, self._retired = self._retired, []
         return found
-
-    def _signature(self) -> object:
-        if not os.path.lexists(self._path):
-            return _ABSENT
-        try:
-            return signature(self._path)
-        except (OSError, ArtifactError):
-            return None
 
     def _count(self, result: str) -> None:
         if self._meter is not None:

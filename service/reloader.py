@@ -11,12 +11,11 @@ from pathlib import Path
 
 from service.candidate_source import CandidateSource
 from service.live import LiveModel, LoadedModel
-from service.location import signature
 from service.request_meter import RequestMeter
 from service.shared import Control, remove_folder
 from service.taking_up import Counts, take_up
 from service.tokens import Tokens, TokensError
-from topiccore import ArtifactError
+from service.watched import Watched
 
 GLANCE_SECONDS = 0.1
 """How often a worker looks whether it was called."""
@@ -55,8 +54,7 @@ class Reloader:
         if calls is None:
             calls = 0 if control is None else control.calls()
         self._calls = calls
-        self._seen = self._signature()
-        self._steady: object = self._seen
+        self._watched = Watched(path)
         self._retired: list[tuple[float, Counts]] = []
 
     def start(self) -> None:
@@ -91,10 +89,8 @@ class Reloader:
     def look(self) -> None:
         """Takes up what was replaced and has not changed since the last look."""
         another = self._candidate is not None and self._candidate.look()
-        found = self._signature()
-        steady, self._steady = self._steady, found
-        # None: it is just being replaced; what is refused once is refused until it changes.
-        if found is not None and found != self._seen and found == steady:
+        # What is refused once is refused until it changes.
+        if self._watched.changed():
             self._take_up(another)
         elif another:
             self._answer_with(self._live.current)
@@ -124,7 +120,7 @@ class Reloader:
         self._retired += [(until, counts) for counts in self._candidate.retired()]
 
     def _first_changed(self) -> bool:
-        self._seen = self._signature()
+        self._watched.take()
         old = self._live.current
         try:
             new = take_up(self._path, self._folder)
@@ -151,12 +147,6 @@ class Reloader:
     def _retire(self, now: float) -> None:
         while self._retired and self._retired[0][0] <= now:
             self._retired.pop(0)[1].remove()
-
-    def _signature(self) -> object:
-        try:
-            return signature(self._path)
-        except (OSError, ArtifactError):
-            return None
 
     def _count(self, result: str) -> None:
         if self._meter is not None:

@@ -10,7 +10,9 @@ import scipy.sparse as sp
 from training.annotations import (
     LOGIT_STEP,
     Annotations,
+    annotated_ids,
     dequantise,
+    learned_ids,
     quantise,
     read_annotations,
     read_header,
@@ -142,3 +144,18 @@ def test_arrays_that_do_not_fit_are_refused(path, tmp_path, member, array, messa
     rewrite(path, lambda _: raw, f"logged/mq/{member}.npy")
     with pytest.raises(DataError, match=message):
         read_annotations(path, {"logged": TEXTS}, CODES)
+
+
+def test_the_order_of_the_labelled_queries_is_kept(tmp_path):
+    texts = {"tb:9": "nine", "mq:2": "two", "tb:3": "three", "mq:1": "one"}
+    scores = sp.csr_matrix(np.full((4, len(CODES)), 0.5, np.float32))
+    labelled = Annotations("labelled", list(texts), list(texts.values()), scores)
+    path = tmp_path / "labelled.zip"
+    write_annotations(path, [labelled], CODES, {"least": 0.02, "teacher": "0123", "data": {}})
+    assert learned_ids(path) == list(texts)
+    assert annotated_ids(path, ["labelled"]) == {"labelled": ["tb:3", "tb:9", "mq:1", "mq:2"]}
+
+
+def test_a_file_without_an_order_is_told(path):
+    with pytest.raises(DataError, match="no annotations of 'labelled'"):
+        learned_ids(path)

@@ -107,6 +107,15 @@ def test_nothing_reaches_production_around_the_gates():
     assert "allow_failure" not in JOBS["promote"]["rules"][0]
 
 
+def test_the_registry_is_told_of_a_rollback_where_topiccore_is():
+    # The image of kubectl has no topiccore.
+    assert "-u TOPICCORE_REGISTRY" in str(JOBS["rollback"]["script"])
+    record = JOBS["record rollback"]
+    assert record["needs"] == ["rollback"]
+    assert "extends" not in record
+    assert record["script"][-1].startswith("topiccore registry rollback")
+
+
 def test_deploying_sets_both_images(run):
     done, calls = run("deploy.sh", "staging", IMAGE)
     assert done.returncode == 0, done.stderr

@@ -49,14 +49,7 @@ class Trained:
     def __init__(self, folder, config):
         run = open_run(folder, config)
         self.features = run.features
-        self.estimator = run.estimator()
-        examples = run.examples
-        self.estimator.fit_stream(
-            examples.chunks(self.features, run.config.seed),
-            len(examples),
-            examples.occurrences(self.features),
-            examples.prior(),
-        )
+        self.estimator = run.learned(run.examples)
         self.stored = run.folder.load_arrays("student")
         self.model = TopicModel(trained_artifact(run, run.folder.load_arrays("thresholds")))
         self.shipped = topiccore.load(folder / "artifact")

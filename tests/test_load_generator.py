@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -125,6 +126,29 @@ def test_counts_right_answers(urls: Path, answers: Path) -> None:
     assert server.accepted == found.connects == 4
     assert found.latency_us["count"] == 100
     assert found.latency_us["p50"] <= found.latency_us["p99.9"] <= found.latency_us["max"]
+
+
+def test_tells_what_was_answered_when(tmp_path: Path, urls: Path, answers: Path) -> None:
+    path = tmp_path / "counts"
+    before = time.monotonic()
+
+    def reply(number: int, target: bytes, _: bytes) -> bytes | None:
+        # The model that no file of answers is of is an error from its first answer on.
+        return right_reply(number, target, b"") if number < 50 else response(answer(b"x", "b" * 64))
+
+    with serving(reply) as server:
+        wanted = load(urls, expect=[answers], rate=200, seconds=0.6, counts=path)
+        found = send(wanted, server.port)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) >= 3
+    times = [line["time"] for line in lines]
+    assert before < times[0]
+    assert times == sorted(times)
+    assert times[-1] < time.monotonic()
+    assert lines[-1]["models"] == found.models
+    assert lines[-1]["answered"] == found.answered
+    assert lines[-1]["failed"] == found.failed > 0
+    assert lines[0]["answered"] < lines[-1]["answered"]
 
 
 def test_posts_bodies(tmp_path: Path) -> None:

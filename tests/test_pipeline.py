@@ -171,7 +171,11 @@ def test_validation_and_test_queries_are_not_learned_from(first):
 
 def test_annotated_examples_of_the_shipped_file(tmp_path, first):
     config = write_config(
-        tmp_path, annotations__file=str(DATA / "annotations.zip"), annotations__labelled=0.5
+        tmp_path,
+        annotations__file=str(DATA / "annotations.zip"),
+        annotations__labelled=0.5,
+        annotations__words=0.5,
+        annotations__glove=0.25,
     )
     run = open_run(tmp_path / "run", config)
     examples, train = run.examples, run.data.train

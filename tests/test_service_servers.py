@@ -160,7 +160,7 @@ def test_metrics_tokens_and_logs(path, tmp_path, kind):
         assert server.ask("/v1/topics?q=honda", **headers)[0] == 401
         name = 'topiccore_http_requests_total{method="GET",route="/v1/topics",status="%s"} %s.0\n'
         # A killed worker takes along what its log thread has not written yet.
-        wait_for(lambda: server.log.count('"answered"') >= 12)
+        wait_for(lambda: server.log.count('"route": "/v1/topics"') >= 12)
         os.kill(children(server)[0], signal.SIGKILL)
         wait_for(lambda: "topiccore_lost_workers_total 1.0" in metrics(port))
         wait_for(lambda: "topiccore_workers 2.0" in metrics(port))

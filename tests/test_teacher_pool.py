@@ -97,3 +97,22 @@ def test_ids_do_not_depend_on_the_limit(make):
 def test_an_unknown_source_is_told(make):
     with pytest.raises(CollectionError, match="no source 'songs'"):
         make(songs=1)
+
+
+def test_texts_of_ids_come_from_their_sources_alone(make, monkeypatch, tmp_path):
+    def fetch(package, cache, report):
+        raise AssertionError(f"{package.name} is not wanted")
+
+    all_of = make(logged=10, words=10, glove=10)
+    monkeypatch.setattr(pool, "fetch", fetch)
+    wanted = {"glove": ["glove:3", "glove:99"], "words": ["word:2"], "logged": ["tb:4"]}
+    found = pool.pool_texts(
+        *(tmp_path, QUERIES, ["used honda"], ["used honda"], ["secret test", "zebra"]),
+        *(wanted, lambda line: None),
+    )
+    assert found == {
+        "glove": {"glove:3": "secret"},
+        "words": {"word:2": "used"},
+        "logged": {"tb:4": "2006 used honda"},
+    }
+    assert all(texts.items() <= all_of[name].items() for name, texts in found.items())

@@ -1,11 +1,11 @@
-"""Renders every overlay of deploy/ with kubectl and holds it to the published schemas.
+"""Renders every overlay of deploy/ with kubectl and holds it to schemas.
 
     python tools/manifests.py [--out DIR]      (make manifests)
 
 kubectl comes from a package of PyPI that has it within, the schemas of Kubernetes from
 kubernetes-validate (unknown fields are refused), those of the Gateway API and of the Prometheus
-operator from npm.  linkerd and OpenShift publish no package: tools/schemas has what their
-documentation says of the fields in use, and refuses others.
+operator from npm.  linkerd and OpenShift publish no package: tools/schemas, written for this
+project and not derived from their definitions, has the fields in use and refuses others.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from topiccore._scoring import MAX_QUERY_BYTES, Answer
+from topiccore.argument_types import natural, share
 from topiccore.cli import Command
 from topiccore.errors import TopiccoreError
 from topiccore.model import TopicModel, default_model, load
@@ -25,12 +26,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min-score",
-        type=_share,
+        type=share,
         metavar="S",
         help="emit labels with at least this score, 0 to 1, instead of using the thresholds",
     )
     parser.add_argument(
-        "--max-labels", type=_natural, metavar="N", help="at most so many labels per query"
+        "--max-labels", type=natural, metavar="N", help="at most so many labels per query"
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one JSON object per query")
@@ -114,20 +115,6 @@ def _printable(query: str) -> str:
     # Control characters in a query must not steer the reader's terminal.
     shown = query if len(query) <= 200 else query[:200] + "..."
     return "".join(c if c.isprintable() else "\ufffd" for c in shown)
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
 
 
 COMMAND = Command(

@@ -73,7 +73,9 @@ def annotate(
     sources = pool_sources(
         cache,
         data.queries,
-        train.texts,
+        # Not the validation queries: their close relatives would make them easier than a query of
+        # tomorrow.
+        [*train.texts, *data.pool],
         [*train.texts, *data.validation.texts],
         data.test.texts,
         vars(settings.pool),

@@ -6,7 +6,9 @@ A zip archive (LZMA) that ``numpy.load`` or any zip program opens:
 - for each part (texts of one source whose ids share a prefix), NumPy arrays
   ``<source>/<prefix>/steps.npy`` (uint32 [texts], id numbers as differences, ascending),
   ``.../labels.npy`` (uint8 [texts], labels kept per text), ``.../codes.npy`` (uint16, positions
-  in the header's labels, ascending within a text) and ``.../scores.npy`` (uint8).
+  in the header's labels, ascending within a text) and ``.../scores.npy`` (uint8),
+- ``labelled/order.npy`` (uint32), the place of each labelled query among those that the teacher
+  learned from: made queries depend on that order.
 
 A score byte q stands for the logit ``LOGIT_LOW + q * LOGIT_STEP``: log-odds keep what matters to
 a student near 0 and near 1 alike.  Labels with a score below ``least`` (header) are left out.
@@ -31,6 +33,9 @@ from training.files import replacing
 
 FORMAT = "topiccore-annotations-1"
 HEADER = "header.json"
+LABELLED = "labelled"
+"""The source of the queries that the teacher learned from."""
+_ORDER = f"{LABELLED}/order"
 LOGIT_LOW = -4.75
 LOGIT_STEP = 0.05
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -94,10 +99,13 @@ def write_annotations(
     }
     with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_LZMA) as archive:
         for source in sources:
+            parts = _by_prefix(source.ids)
             header["sources"][source.source] = [
-                _write_part(archive, source, prefix, rows)
-                for prefix, rows in _by_prefix(source.ids).items()
+                _write_part(archive, source, prefix, rows) for prefix, rows in parts.items()
             ]
+            if source.source == LABELLED:
+                order = np.array([row for rows in parts.values() for _, row in rows], "<u4")
+                _write_array(archive, _ORDER, order)
         _add(archive, HEADER, json.dumps(header, indent=1).encode())
 
 
@@ -125,13 +133,17 @@ def _write_part(
         "scores": quantise(part.data),
     }
     for name, array in arrays.items():
-        with archive.open(_info(f"{folder}/{name}.npy"), "w") as stream:
-            np.lib.format.write_array(stream, array, allow_pickle=False)
+        _write_array(archive, f"{folder}/{name}", array)
     return {
         "prefix": prefix,
         "texts": len(rows),
         "texts_sha256": texts_sha256(source.texts[row] for row in order.tolist()),
     }
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    with archive.open(_info(f"{name}.npy"), "w") as stream:
+        np.lib.format.write_array(stream, array, allow_pickle=False)
 
 
 def texts_sha256(texts: Iterable[str]) -> str:
@@ -164,13 +176,45 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def texts_by_source(path: Path) -> dict[str, int]:
-    """How many texts of each source of the pool a file annotates; raises ``DataError``."""
-    return {
-        name: sum(part["texts"] for part in parts)
-        for name, parts in read_header(path)["sources"].items()
-        if name != "labelled"
-    }
+def annotated_ids(path: Path, sources: Iterable[str]) -> dict[str, list[str]]:
+    """The ids of the texts that a file annotates, by source.
+
+    Raises ``DataError`` naming the file when it is damaged or has no such source.
+    """
+    parts = read_header(path)["sources"]
+    wanted = list(sources)
+    if missing := sorted(name for name in wanted if name not in parts):
+        raise DataError(f"{path}: no annotations of {missing[0]!r}")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {
+                name: [
+                    identity
+                    for part in parts[name]
+                    for identity in _ids(part["prefix"], arrays[f"{name}/{part['prefix']}/steps"])
+                ]
+                for name in wanted
+            }
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: damaged: {error}") from error
+
+
+def learned_ids(path: Path) -> list[str]:
+    """The ids of the queries that the teacher learned from, in its order; raises ``DataError``."""
+    identities = annotated_ids(path, [LABELLED])[LABELLED]
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            order = arrays[_ORDER]
+        found = [identities[row] for row in np.argsort(order)]
+    except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: damaged: {error}") from error
+    if len(found) != len(identities):
+        raise DataError(f"{path}: {len(order)} places for {len(identities)} labelled queries")
+    return found
+
+
+def _ids(prefix: str, steps: NDArray[np.uint32]) -> list[str]:
+    return [f"{prefix}:{number}" for number in np.cumsum(steps, dtype=np.int64)]
 
 
 def read_annotations(
@@ -178,7 +222,7 @@ def read_annotations(
 ) -> AnnotationFile:
     """Reads an annotation file and joins the texts.
 
-    ``texts`` holds, for each source to read, its texts by id (``PoolSource.texts``; the collections
+    ``texts`` holds, for each source to read, its texts by id (``pool_texts``; the collections
     serve for ``logged`` and ``labelled``); sources that it does not name are skipped.  ``codes``
     are the taxonomy's label codes in order.
 
@@ -224,7 +268,7 @@ def _read_source(
             raise DataError(f"{place}: labels and scores differ in number")
         if len(codes) and int(codes.max()) >= labels:
             raise DataError(f"{place}: a label number is out of range")
-        part_ids = [f"{part['prefix']}:{number}" for number in np.cumsum(steps, dtype=np.int64)]
+        part_ids = _ids(part["prefix"], steps)
         if unknown := next((identity for identity in part_ids if identity not in known), None):
             raise DataError(f"{place}: id {unknown} is in no collection")
         part_texts = [known[identity] for identity in part_ids]

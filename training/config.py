@@ -90,6 +90,7 @@ class StudentConfig:
     vector_learning_rate: float
     l2: float
     smoothing: float
+    bigram_scale: float
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "student.vector_learning_rate": (1e-6, 100),
     "student.l2": (0, 1e3),
     "student.smoothing": (0, 0.49),
+    "student.bigram_scale": (0, 10),
     "thresholds.precision": (0.01, 0.9999),
     "thresholds.confidence": (0.5, 0.9999),
     "thresholds.further": (0.01, 1),

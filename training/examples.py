@@ -10,12 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from training.annotations import Annotations, read_annotations, texts_by_source
+from training.annotations import Annotations, annotated_ids, learned_ids, read_annotations
 from training.config import AnnotationsConfig
 from training.dataset import Dataset
 from training.errors import DataError
 from training.features import QueryFeatures
-from training.pool import pool_sources
+from training.pool import pool_texts
 from training.stored_examples import StoredExamples
 from training.student import Chunk
 
@@ -147,15 +147,11 @@ def annotated_examples(
     }
     # Filled-in rows are not of the collections: the annotated texts are chosen without them.
     own = zip(data.train.texts, data.train.ids, strict=True)
-    trained = [text for text, identity in own if identity in data.queries]
-    known = [*trained, *data.validation.texts]
-    # Every source: which texts one has depends on those before it.
-    most = texts_by_source(file)
-    if missing := weights.keys() - most.keys():
-        raise DataError(f"{file}: no annotations of {sorted(missing)[0]!r}")
-    sources = pool_sources(cache, data.queries, trained, known, data.test.texts, most, report)
+    known = [*(text for text, identity in own if identity in data.queries), *data.validation.texts]
+    wanted = annotated_ids(file, weights)
+    seeds = _seeds(file, data.queries)
     texts: dict[str, Mapping[str, str]] = {
-        source.name: source.texts for source in sources if source.name in weights
+        **pool_texts(cache, data.queries, seeds, known, data.test.texts, wanted, report)
     }
     if config.labelled:
         texts["labelled"] = data.queries
@@ -170,6 +166,18 @@ def annotated_examples(
         weight = np.full(len(free), weights[name], np.float32)
         others.append(Examples([part.texts[row] for row in free], part.scores[free], weight))
     return joined([labelled, *others])
+
+
+def _seeds(file: Path, queries: Mapping[str, str]) -> list[str]:
+    # What the teacher's queries were made from, whichever of them are labelled here.
+    learned = learned_ids(file)
+    logged = set(annotated_ids(file, ["logged"])["logged"])
+    if unknown := next((identity for identity in learned if identity not in queries), None):
+        raise DataError(f"{file}: id {unknown} is in no collection")
+    return [
+        *(queries[identity] for identity in learned),
+        *(text for identity, text in queries.items() if identity in logged),
+    ]
 
 
 def _mixed(

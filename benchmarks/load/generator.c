@@ -199,7 +199,7 @@ static struct {
     int port;
     double rate, seconds, warm_up, timeout, progress;
     int connections;
-    const char *requests_path, *target, *headers, *id_header, *method;
+    const char *requests_path, *target, *headers, *id_header, *method, *counts_path;
     bool post, check;
     uint64_t seed;
 } options = {
@@ -733,7 +733,24 @@ static void tell_progress(int64_t now) {
             (double)histogram_quantile(&latency, .99) / 1e6);
 }
 
+/* A line of what was counted so far, so that it can be told what was answered when: the time is
+ * that of CLOCK_MONOTONIC, as other processes of the machine read it. */
+static void write_counts(FILE *file, int64_t now) {
+    uint64_t bad = warm_up_errors;
+    for (int i = 0; i < KINDS; i++) bad += errors[i];
+    fprintf(file, "{\"time\": %.6f, \"answered\": %llu, \"failed\": %llu, \"models\": {",
+            (double)now / 1e9, (unsigned long long)answered, (unsigned long long)bad);
+    for (int i = 0; i < model_count; i++)
+        fprintf(file, "%s\"%s\": %llu", i ? ", " : "", models[i].model,
+                (unsigned long long)models[i].answers);
+    fputs("}}\n", file);
+    if (fflush(file)) fail(options.counts_path, strerror(errno));
+}
+
 static void run(void) {
+    FILE *counts = NULL;
+    if (options.counts_path && !(counts = fopen(options.counts_path, "we")))
+        fail(options.counts_path, strerror(errno));
     for (int64_t limit = now_ns() + timeout_ns; !stopped; poll_once(10)) {
         int ready = 0;
         for (int i = 0; i < options.connections; i++) ready += connections[i].state == IDLE;
@@ -749,7 +766,7 @@ static void run(void) {
     end_time = measure_from + (int64_t)(options.seconds * 1e9);
     uint64_t total = open ? (uint64_t)((options.warm_up + options.seconds) * options.rate) : 0;
     uint64_t next = 0;
-    int64_t tended = 0, timer_at = 0, told = start_time;
+    int64_t tended = 0, timer_at = 0, told = start_time, counted = 0;
     while (true) {
         int64_t now = now_ns();
         bool over = open ? next >= total : now >= end_time;
@@ -791,6 +808,10 @@ static void run(void) {
             tell_progress(now);
             told = now;
         }
+        if (counts && now - counted >= 50 * MILLISECOND) {
+            write_counts(counts, now);
+            counted = now;
+        }
         poll_once(10);
     }
     if (open)
@@ -803,6 +824,10 @@ static void run(void) {
         if (connections[i].state == BUSY)
             count_error(&connections[i], stopped ? UNFINISHED : TIMEOUT);
     if (stopped && now_ns() < end_time) end_time = now_ns();
+    if (counts) {
+        write_counts(counts, now_ns());
+        fclose(counts);
+    }
 }
 
 static void report(void) {
@@ -872,7 +897,7 @@ static void read_options(int count, char **words) {
         {"connections", 1, 0, 'c'}, {"timeout", 1, 0, 't'}, {"requests", 1, 0, 'f'},
         {"target", 1, 0, 'u'}, {"header", 1, 0, 'H'}, {"post", 0, 0, 'P'}, {"check", 0, 0, 'C'},
         {"id-header", 1, 0, 'i'}, {"expect", 1, 0, 'e'}, {"seed", 1, 0, 'S'},
-        {"progress", 1, 0, 'g'}, {0, 0, 0, 0},
+        {"progress", 1, 0, 'g'}, {"counts", 1, 0, 'k'}, {0, 0, 0, 0},
     };
     int option;
     while ((option = getopt_long(count, words, "", KNOWN, NULL)) != -1) switch (option) {
@@ -882,6 +907,7 @@ static void read_options(int count, char **words) {
         case 'w': options.warm_up = number("warm-up", optarg, 0, 1e6); break;
         case 'c': options.connections = (int)number("connections", optarg, 1, 10000); break;
         case 't': options.timeout = number("timeout", optarg, 0.001, 3600); break;
+        case 'k': options.counts_path = optarg; break;
         case 'g': options.progress = number("progress", optarg, 0, 1e6); break;
         case 'S': options.seed = (uint64_t)number("seed", optarg, 0, 4294967295.0); break;
         case 'f': options.requests_path = optarg; break;

@@ -46,6 +46,9 @@ class Load:
     seed: int = 1
     progress: float = 0.0
     """Seconds between lines of progress on standard error; 0: none."""
+    counts: Path | None = None
+    """Where to write every 50 ms what was counted so far: JSON lines of ``time`` (seconds of
+    ``time.monotonic``), ``answered``, ``failed`` and ``models``."""
 
     def arguments(self, port: int) -> list[str]:
         """The generator's command line."""
@@ -54,6 +57,7 @@ class Load:
         words += [f"--timeout={self.timeout:g}", f"--target={self.target}", f"--seed={self.seed}"]
         words += [f"--progress={self.progress:g}"]
         words += [f"--rate={self.rate:g}"] if self.rate is not None else []
+        words += [f"--counts={self.counts}"] if self.counts else []
         words += ["--post"] if self.post else []
         words += ["--check"] if self.check else []
         words += [f"--id-header={self.id_header}"] if self.id_header else []
