@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 from service.counters import CounterFile
 from topiccore import Answer, TopicModel
+from topiccore._scoring import Tally
 
 KIND = "answers"
-QUERIES, COVERED, TRUNCATED, TOKENS, UNKNOWN, LIVE, LABELS = range(7)
+QUERIES, COVERED, TRUNCATED, TOKENS, UNKNOWN, LIVE = range(6)
 NAMES = (
     "topiccore_queries_total",
     "topiccore_covered_queries_total",
@@ -18,6 +18,7 @@ NAMES = (
     "topiccore_unknown_tokens_total",
     "topiccore_model_workers",
 )
+"""The first five are those of a ``Tally``, in its order."""
 LABEL_NAME = "topiccore_emitted_labels_total"
 
 
@@ -30,35 +31,24 @@ class AnswerCounts:
     def __init__(self, folder: Path, model: TopicModel):
         self.model = model.id
         codes = [label.code for label in model.taxonomy]
-        self._places = {code: LABELS + i for i, code in enumerate(codes)}
+        names = [(name, (model.id,)) for name in NAMES]
+        labels = [(LABEL_NAME, (model.id, code)) for code in codes]
         self._file = CounterFile(
             folder,
             KIND,
-            [(name, (model.id,)) for name in NAMES] + [(LABEL_NAME, (model.id, c)) for c in codes],
+            [*names[:LIVE], *labels, names[LIVE]],
             artifact=model.id,
             expected=model.training.get("expected"),
         )
-        self._lock = threading.Lock()
+        self.tally = Tally(self._file.values[:-1], codes)
 
     def add(self, answer: Answer, whole: bool) -> None:
         """Counts an answer; ``whole`` tells that no label of it was cut off."""
-        values, places = self._file.values, self._places
-        with self._lock:
-            values[QUERIES] += 1
-            values[TOKENS] += answer.tokens
-            if answer.unknown:
-                values[UNKNOWN] += answer.unknown
-            if answer:
-                values[COVERED] += 1
-                if whole:
-                    for label in answer:
-                        values[places[label.code]] += 1
-            if answer.truncated:
-                values[TRUNCATED] += 1
+        self.tally.add(answer, whole)
 
     def set_live(self, live: bool) -> None:
         """Tells whether this artifact is the one that the process answers with."""
-        self._file.values[LIVE] = int(live)
+        self._file.values[-1] = int(live)
 
     def remove(self) -> None:
         """Ends counting, when another artifact has taken the place of this."""

@@ -6,7 +6,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from service.encoding import encode
-from service.live import LoadedModel, score_at
+from service.live import START, LoadedModel, score_at
 from service.score_request import NO_OPTIONS, Options
 from topiccore import Answer, EmittedLabel, Explanation
 
@@ -16,15 +16,10 @@ SHARES = 50
 
 def answer_one(loaded: LoadedModel, query: bytes, options: Options) -> tuple[bytes, int]:
     """The JSON answer to one query, and the nanoseconds that the model took for it."""
-    if options is NO_OPTIONS:
+    if options is NO_OPTIONS and loaded.comparer is None:
+        tally = None if loaded.counts is None else loaded.counts.tally
         started = perf_counter_ns()
-        answer = loaded.model.score(query)
-        taken = perf_counter_ns() - started
-        if loaded.counts is not None:
-            loaded.counts.add(answer, True)
-        if loaded.comparer is not None:
-            loaded.comparer.one(query, answer, taken)
-        return _write_one(loaded, answer, answer.truncated), taken
+        return loaded.writer.write(query, tally), perf_counter_ns() - started
     started = perf_counter_ns()
     answer = loaded.model.score(query, **_kernel_options(loaded, options))
     taken = perf_counter_ns() - started
@@ -91,7 +86,7 @@ def _chosen(loaded: LoadedModel, answer: Answer, options: Options) -> list[Emitt
 
 
 def _write_one(loaded: LoadedModel, labels: list[EmittedLabel], truncated: bool) -> bytes:
-    return f'{{"topics":[{_write(loaded, labels)}{loaded.endings[truncated]}'.encode("ascii")
+    return f"{START}{_write(loaded, labels)}{loaded.endings[truncated]}".encode("ascii")
 
 
 def _write(loaded: LoadedModel, labels: list[EmittedLabel]) -> str:

@@ -12,11 +12,14 @@ from service.answer_counts import AnswerCounts
 from service.comparer import Comparer
 from service.encoding import encode
 from topiccore import TaxonomyLabel, TopicModel
+from topiccore._scoring import JsonWriter
 from topiccore.artifact import FORMAT_VERSION, Artifact
 from topiccore.reference import SCHEME, sigmoid
 
 MODEL_HEADER = "x-topiccore-model"
 WARM_UP_QUERY = "used car"
+START = '{"topics":['
+"""How the answer to one query begins."""
 
 
 class Second(Protocol):
@@ -38,6 +41,8 @@ class LoadedModel:
     """For each code the JSON of its label up to the score."""
     endings: tuple[str, str]
     """The end of an answer to one query that was not, and that was, truncated."""
+    writer: JsonWriter
+    """Writes the whole answer to a query without options."""
     topics: frozenset[str]
     """The codes of the labels that are topics."""
     header: tuple[str, str]
@@ -60,15 +65,22 @@ class LiveModel:
 
 def prepare(model: TopicModel, counts: AnswerCounts | None = None) -> LoadedModel:
     """Writes what every answer of the model has in common."""
+    # ASCII with escapes: a name with a lone surrogate cannot break an answer.
+    openings = {
+        label.code: '{"code":%s,"name":%s,"score":'  # noqa: UP031
+        % (json.dumps(label.code), json.dumps(label.name))
+        for label in model.taxonomy
+    }
+    whole, truncated = (f'],"truncated":{cut},"model":"{model.id}"}}' for cut in ("false", "true"))
     return LoadedModel(
         model=model,
-        # ASCII with escapes: a name with a lone surrogate cannot break an answer.
-        openings={
-            label.code: '{"code":%s,"name":%s,"score":'  # noqa: UP031
-            % (json.dumps(label.code), json.dumps(label.name))
-            for label in model.taxonomy
-        },
-        endings=tuple(f'],"truncated":{cut},"model":"{model.id}"}}' for cut in ("false", "true")),  # type: ignore[arg-type]
+        openings=openings,
+        endings=(whole, truncated),
+        writer=model.json_writer(
+            START.encode(),
+            [opening.encode() for opening in openings.values()],
+            (whole.encode(), truncated.encode()),
+        ),
         topics=frozenset(label.code for label in model.taxonomy.topics),
         header=(MODEL_HEADER, model.id),
         description=_description(model),

@@ -140,7 +140,7 @@ class ReadyResource:
         """200 when the model answers a warm-up query, else 503."""
         resp.cache_control = ["no-store"]
         try:
-            req.env[LOADED].model.score(WARM_UP_QUERY)
+            req.env[LOADED].writer.write(WARM_UP_QUERY, None)
         except Exception as error:
             logger.exception("the model does not answer the warm-up query")
             raise Problem(

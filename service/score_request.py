@@ -59,6 +59,8 @@ _decode_batch = msgspec.json.Decoder(_Batch).decode
 
 def from_query_string(text: str, settings: Settings) -> tuple[bytes, Options]:
     """Reads ``q`` and the options; raises ``Problem``."""
+    if text.startswith("q=") and "&" not in text:
+        return _short_enough(_decoded("The value", text[2:], "q"), settings), NO_OPTIONS
     given: dict[str, str] = {}
     for pair in text.split("&"):
         if not pair:
@@ -72,14 +74,18 @@ def from_query_string(text: str, settings: Settings) -> tuple[bytes, Options]:
         given[name] = value
     if "q" not in given:
         raise _bad("The parameter q is missing.", "q")
-    query = _decoded("The value", given["q"], "q")
-    if len(query) > settings.max_query_bytes:
-        raise _too_long("q", settings)
+    query = _short_enough(_decoded("The value", given["q"], "q"), settings)
     if len(given) == 1:
         return query, NO_OPTIONS
     return query, _options_of_texts(
         {name: _decoded("The value", given[name], name).decode("utf-8") for name in given}
     )
+
+
+def _short_enough(query: bytes, settings: Settings) -> bytes:
+    if len(query) > settings.max_query_bytes:
+        raise _too_long("q", settings)
+    return query
 
 
 def _options_of_texts(given: dict[str, str]) -> Options:

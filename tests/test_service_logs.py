@@ -81,7 +81,10 @@ def test_failures_are_always_logged(model, caplog):
         def __getattr__(self, name):
             return getattr(model, name)
 
-        def score(self, query, **_):
+        def json_writer(self, *_):
+            return self
+
+        def write(self, query, tally):
             raise RuntimeError(query)
 
     client = falcon.testing.TestClient(create_app(Failing(), log=AccessLog(0.0, False)))

@@ -45,7 +45,10 @@ class FailingModel:
     def __getattr__(self, name):
         return getattr(self._model, name)
 
-    def score(self, query, **_):
+    def json_writer(self, *_):
+        return self
+
+    def write(self, query, _):
         raise RuntimeError(f"cannot score {query!r}")
 
 
@@ -103,11 +106,11 @@ def test_unforeseen_failure(failing_client, method, caplog):
             result = post(failing_client, {"query": SECRET})
     check_problem(result, 500, None, "log")
     assert "RuntimeError" not in result.text
-    assert "score" not in result.text
+    assert "write" not in result.text
     (record,) = caplog.records
     text = logging.Formatter().format(record)
     assert record.levelno == logging.ERROR
-    for word in (method, "/v1/topics", "RuntimeError", "in score"):
+    for word in (method, "/v1/topics", "RuntimeError", "in write"):
         assert word in text
 
 

@@ -51,6 +51,7 @@ def test_figures_that_json_does_not_have_are_null():
     model = SimpleNamespace(
         id="0" * 64,
         taxonomy=Taxonomy(LABELS),
+        json_writer=lambda *_: None,
         training=training,
         artifact=SimpleNamespace(
             data={},

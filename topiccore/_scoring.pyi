@@ -45,6 +45,22 @@ class Kernel:
         self, column: Column, start: int, stop: int, position: int, floor: float, limit: int
     ) -> Block: ...
 
+class Tally:
+    def __init__(self, values: memoryview, codes: Iterable[str]) -> None: ...
+    def add(self, answer: Answer, whole: bool) -> None: ...
+
+class JsonWriter:
+    def __init__(
+        self,
+        kernel: Kernel,
+        start: bytes,
+        openings: Iterable[bytes],
+        endings: tuple[bytes, bytes],
+    ) -> None: ...
+    def write(self, query: str | bytes, tally: Tally | None) -> bytes: ...
+
+def score_text(score: float) -> bytes: ...
+
 class Block:
     queries: int
     total: int

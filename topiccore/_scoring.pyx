@@ -6,6 +6,8 @@ const pointers and sizes.
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
@@ -17,6 +19,9 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from topiccore.errors import QueryTooLongError, QueryTypeError
+
+cdef extern from "Python.h":
+    char *PyOS_double_to_string(double, char, int, int, int *) except NULL
 
 cdef extern from "_fold_table.h" nogil:
     const uint16_t FOLD_STAGE1[]
@@ -835,6 +840,18 @@ cdef class Kernel:
         result.unknown = seen.unknown
         return result
 
+    cdef int score_one(self, const uint8_t *data, Py_ssize_t size, double floor,
+                       Scratch *scratch) except -1:
+        # How many labels of one query are in ``scratch.emitted``.
+        cdef int count
+        if size <= HELD:
+            self.compute_logits(data, size, scratch, scratch.logits)
+            return self.emit(scratch, floor)
+        with nogil:
+            self.compute_logits(data, size, scratch, scratch.logits)
+            count = self.emit(scratch, floor)
+        return count
+
     def score(self, query, double floor, Py_ssize_t limit):
         """The ``Answer`` to one query; ``floor < 0``: the thresholds; ``limit < 0``: no limit."""
         cdef Py_ssize_t size
@@ -843,13 +860,7 @@ cdef class Kernel:
         cdef Scratch *scratch = self.take()
         cdef int count
         try:
-            if size <= HELD:
-                self.compute_logits(data, size, scratch, scratch.logits)
-                count = self.emit(scratch, floor)
-            else:
-                with nogil:
-                    self.compute_logits(data, size, scratch, scratch.logits)
-                    count = self.emit(scratch, floor)
+            count = self.score_one(data, size, floor, scratch)
             if 0 <= limit < count:
                 count = <int>limit
             return self.answer(scratch.emitted, count, scratch.seen)
@@ -937,6 +948,159 @@ cdef class Kernel:
         if size > _MAX_QUERY_BYTES:
             raise too_long(size, f"query {position + row}: ")
         return block
+
+
+# --- answers as JSON ----------------------------------------------------------------------------
+
+cdef enum:
+    SCORE_BYTES = 6       # of a score in [0, 1] with four digits behind the point
+    TALLIED = 5           # numbers of a tally before those of the labels
+
+
+cdef int put_score(char *out, double score) except -1:
+    # What "%.4f" makes of it.
+    cdef double scaled = score * 10000
+    cdef int units = <int>scaled
+    cdef double rest = scaled - units
+    cdef int place
+    cdef char *text
+    # The product is right to 1e-11, which is too coarse only near the middle of two numbers.
+    if fabs(rest - 0.5) > 1e-9:
+        units += rest > 0.5
+        for place in range(SCORE_BYTES - 1, -1, -1):
+            if place == 1:
+                out[place] = c'.'
+            else:
+                out[place] = <char>(c'0' + units % 10)
+                units //= 10
+        return 0
+    text = PyOS_double_to_string(score, c'f', 4, 0, NULL)
+    memcpy(out, text, SCORE_BYTES)
+    PyMem_Free(text)
+    return 0
+
+
+def score_text(double score):
+    """A score in [0, 1] as ``JsonWriter`` writes it: the six bytes of ``"%.4f" % score``."""
+    cdef char out[SCORE_BYTES]
+    if not 0 <= score <= 1:
+        raise ValueError(f"{score} is not in [0, 1]")
+    put_score(out, score)
+    return out[:SCORE_BYTES]
+
+
+cdef inline char *append(char *out, bytes text) noexcept:
+    memcpy(out, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+    return out + PyBytes_GET_SIZE(text)
+
+
+@cython.final
+cdef class Tally:
+    """Counts answers in memory that other processes may read.
+
+    ``values`` is uint64 [5 + labels]: queries, covered queries, truncated queries, tokens, unknown
+    tokens, then how often each label was emitted; ``codes`` are those of the labels.  Threads may
+    share it: the GIL is held while it counts.  Raises ``ValueError`` where the lengths differ.
+    """
+
+    cdef uint64_t[::1] values
+    cdef dict places
+    cdef Py_ssize_t labels
+
+    def __init__(self, uint64_t[::1] values, codes):
+        self.places = {code: TALLIED + place for place, code in enumerate(codes)}
+        self.labels = len(self.places)
+        if len(values) != TALLIED + self.labels:
+            raise ValueError(f"{len(values)} numbers for {self.labels} labels")
+        self.values = values
+
+    def add(self, Answer answer not None, bint whole):
+        """Counts an answer; its labels only if none was cut off (``whole``)."""
+        cdef EmittedLabel label
+        self.count(len(answer) > 0, answer.truncated, answer.tokens, answer.unknown)
+        if whole:
+            for label in answer:
+                self.values[<Py_ssize_t>self.places[label.code]] += 1
+
+    cdef inline void count(self, bint covered, bint truncated, int tokens, int unknown) noexcept:
+        self.values[0] += 1
+        self.values[1] += covered
+        self.values[2] += truncated
+        self.values[3] += <uint64_t>tokens
+        self.values[4] += <uint64_t>unknown
+
+
+@cython.final
+cdef class JsonWriter:
+    """Answers single queries with JSON, without a Python object for each label.
+
+    The answer is ``start``, for each emitted label its member of ``openings`` (bytes, in the order
+    of the taxonomy), the score with four digits and ``}``, with commas between, then one of
+    ``endings``: the second where the query was truncated.  Threads may share it.
+    """
+
+    cdef Kernel kernel
+    cdef bytes start
+    cdef list openings
+    cdef tuple endings
+
+    def __init__(self, Kernel kernel not None, bytes start not None, openings, endings):
+        cdef bytes text
+        self.kernel = kernel
+        self.start = start
+        self.openings = []
+        for text in openings:
+            self.openings.append(text)
+        if len(self.openings) != kernel.labels:
+            raise ValueError(f"{len(self.openings)} openings for {kernel.labels} labels")
+        whole, truncated = endings
+        self.endings = (<bytes?>whole, <bytes?>truncated)
+
+    def write(self, query, Tally tally):
+        """The answer by the model's own thresholds, counted in ``tally`` unless that is ``None``.
+
+        Raises as ``TopicModel.score``, and ``ValueError`` for a tally of other labels.
+        """
+        cdef Kernel kernel = self.kernel
+        cdef Py_ssize_t size, length
+        cdef list keep = []
+        cdef const uint8_t *data = utf8_of(query, &size, keep)
+        cdef Scratch *scratch
+        cdef const Candidate *emitted
+        cdef bytes ending, result
+        cdef char *out
+        cdef int count, place
+        if tally is not None and tally.labels != kernel.labels:
+            raise ValueError(f"a tally of {tally.labels} labels for {kernel.labels}")
+        scratch = kernel.take()
+        try:
+            count = kernel.score_one(data, size, -1.0, scratch)
+            emitted = scratch.emitted
+            if tally is not None:
+                tally.count(count > 0, scratch.seen.truncated, scratch.seen.tokens,
+                            scratch.seen.unknown)
+                for place in range(count):
+                    tally.values[TALLIED + emitted[place].label] += 1
+            ending = <bytes>self.endings[scratch.seen.truncated]
+            # Behind each score stands a brace, and before each label but the first a comma.
+            length = PyBytes_GET_SIZE(self.start) + PyBytes_GET_SIZE(ending)
+            length += count * (SCORE_BYTES + 2) - (count > 0)
+            for place in range(count):
+                length += PyBytes_GET_SIZE(<bytes>self.openings[emitted[place].label])
+            result = PyBytes_FromStringAndSize(NULL, length)
+            out = append(PyBytes_AS_STRING(result), self.start)
+            for place in range(count):
+                if place:
+                    out[0] = c','
+                    out += 1
+                out = append(out, <bytes>self.openings[emitted[place].label])
+                put_score(out, emitted[place].score)
+                out[SCORE_BYTES] = c'}'
+                out += SCORE_BYTES + 1
+            append(out, ending)
+            return result
+        finally:
+            scratch_give(&kernel.pool, scratch)
 
 
 # --- answers of many queries --------------------------------------------------------------------

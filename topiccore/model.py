@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topiccore import artifact as artifact_module
-from topiccore._scoring import Answer, Kernel, features, tokenize
+from topiccore._scoring import Answer, JsonWriter, Kernel, features, tokenize
 from topiccore.arrow import ArrowAnswers, score_columns
 from topiccore.artifact import Artifact
 from topiccore.errors import ArtifactError
@@ -171,6 +171,12 @@ class TopicModel:
             raise ValueError(f"threads is {threads}, below 1")
         floor, limit = _checked(min_score, max_labels)
         return score_columns(self._kernel, queries, self._codes, floor, limit, threads)
+
+    def json_writer(
+        self, start: bytes, openings: Iterable[bytes], endings: tuple[bytes, bytes]
+    ) -> JsonWriter:
+        """Writes answers as JSON in the kernel, for servers: see ``JsonWriter``."""
+        return JsonWriter(self._kernel, start, openings, endings)
 
     def logits(self, queries: Iterable[str | bytes]) -> NDArray[np.float32]:
         """float32 [queries, labels]: the logit of every label of the taxonomy for each query."""
