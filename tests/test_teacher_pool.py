@@ -94,6 +94,11 @@ def test_ids_do_not_depend_on_the_limit(make):
     assert few.items() <= many.items()
 
 
+@pytest.mark.parametrize("way", ["spliced", "shortened"])
+def test_a_way_that_makes_nothing_new_comes_to_an_end(make, way):
+    assert make(**{way: 5}) == {}, "of one query of two words nothing else can be made"
+
+
 def test_an_unknown_source_is_told(make):
     with pytest.raises(CollectionError, match="no source 'songs'"):
         make(songs=1)
