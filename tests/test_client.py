@@ -15,6 +15,7 @@ from topiccore import TopiccoreError, load
 pytest.importorskip("urllib3")
 
 from topiccore.client import Client, ServiceError, Topic, UnavailableError
+from topiccore.client_deadline import HTTPConnection
 
 OK = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 44\r\n\r\n"
@@ -341,6 +342,15 @@ def test_an_answer_that_trickles_in_time_is_good():
     with trickling(OK[:-3], OK[-3:], 1) as (port, sent), at(port) as client:
         assert client.topics("a").model == "it"
     assert sent == [OK]
+
+
+def test_what_connecting_takes_is_not_there_for_sending():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connection = HTTPConnection("127.0.0.1", listener.getsockname()[1], timeout=30)
+        with contextlib.closing(connection):
+            connection.connect()
+            assert 0 < connection.timeout < 30
+            assert connection.sock.gettimeout() == pytest.approx(connection.timeout)
 
 
 def test_the_span_is_passed_on(client):

@@ -49,12 +49,31 @@ class _Response(http.client.HTTPResponse):
 
 
 class HTTPConnection(urllib3.connection.HTTPConnection):
-    """Gives up an answer that has not ended within the read timeout."""
+    """Gives up an answer that has not ended within the time that is left of an attempt."""
 
     response_class = _Response
+
+    def connect(self) -> None:
+        """Connects; what that took is not there for sending any more."""
+        started = time.monotonic()
+        super().connect()
+        _spend(self, started)
 
 
 class HTTPSConnection(urllib3.connection.HTTPSConnection):
     """The same over TLS."""
 
     response_class = _Response
+
+    def connect(self) -> None:
+        """Connects; what that took is not there for sending any more."""
+        started = time.monotonic()
+        super().connect()
+        _spend(self, started)
+
+
+def _spend(connection: urllib3.connection.HTTPConnection, started: float) -> None:
+    if connection.timeout is not None:
+        left = max(connection.timeout - (time.monotonic() - started), 0.001)
+        connection.timeout = left
+        connection.sock.settimeout(left)
