@@ -13,6 +13,7 @@ from service.metrics import serve_metrics
 from service.options import ServerOptions
 from service.settings import Settings, to_environment
 from service.shared import FOLDER_VARIABLE, Control, make_folder, remove_folder
+from service.tokens import warn_of_readers
 
 
 @contextlib.contextmanager
@@ -25,6 +26,8 @@ def main_process(model: Path, options: ServerOptions, settings: Settings) -> Ite
     try:
         os.environ.update(to_environment(model, settings) | {FOLDER_VARIABLE: str(folder)})
         logging.config.dictConfig(logs.configuration(settings.log_format))
+        if settings.tokens is not None:
+            warn_of_readers(settings.tokens)
         if options.metrics_port is not None:
             serve_metrics(folder, options.metrics_host, options.metrics_port)
         yield control

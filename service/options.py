@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
+from service.cpu_quota import cpu_quota
 from topiccore import TopiccoreError
 
 SERVERS = ("granian", "gunicorn", "meinheld")
@@ -31,8 +34,17 @@ class ServerOptions:
     """One of ``SERVERS``."""
 
 
-def available_cpus() -> int:
-    """The CPUs that this process may use."""
+def available_cpus(root: Path = Path("/")) -> int:
+    """The CPUs that this process may use, by its affinity and by the quotas of its control groups.
+
+    A quota of part of a CPU counts as a whole one; ``root`` is as for ``cpu_quota``.
+    """
+    quota = cpu_quota(root)
+    allowed = _allowed_cpus()
+    return allowed if quota is None else min(allowed, math.ceil(quota))
+
+
+def _allowed_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -8,9 +8,11 @@ import secrets
 from typing import Any
 
 _ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}", re.ASCII)
-_TRACEPARENT = re.compile(
+_FIELDS = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII
 )
+_LENGTH = 55
+"""Of the fields of version 00, with their dashes."""
 
 
 class RequestIds:
@@ -32,8 +34,17 @@ class RequestIds:
 
 
 def traceparent(environ: dict[str, Any]) -> str | None:
-    """The header of W3C Trace Context, level 1, where it is well-formed."""
+    """The header of W3C Trace Context, level 1, where it is well-formed.
+
+    Of a version above 00 it is what the standard makes of it (3.2.4, "Versioning of traceparent"):
+    trace, parent and the flag ``sampled`` as version 00, whatever fields come after them.
+    """
     text = environ.get("HTTP_TRACEPARENT")
-    if text is None or not _TRACEPARENT.fullmatch(text):
+    if text is None or not _FIELDS.match(text):
         return None
-    return str(text)
+    if text.startswith("00"):
+        return str(text) if len(text) == _LENGTH else None
+    if text[_LENGTH : _LENGTH + 1] not in ("", "-"):
+        return None
+    sampled = int(text[_LENGTH - 1], 16) & 1
+    return f"00{text[2 : _LENGTH - 2]}0{sampled}"

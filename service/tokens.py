@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 import re
+import stat
 from hashlib import sha256
 from pathlib import Path
 
 from topiccore import TopiccoreError
+
+logger = logging.getLogger(__name__)
 
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]{16,1024}=*")
 
@@ -62,6 +66,12 @@ class Tokens:
         return found
 
 
-def readable_by_others(path: Path) -> bool:
-    """Whether every user of the machine can read the file."""
-    return bool(os.stat(path).st_mode & 0o004)
+def warn_of_readers(path: Path) -> None:
+    """Logs a warning when every user of the machine can read the file."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        # Reading it tells more.
+        return
+    if mode & stat.S_IROTH:
+        logger.warning("%s: every user of this machine can read the tokens (chmod 600)", path)

@@ -22,7 +22,7 @@ from service.request_meter import RequestMeter
 from service.settings import Settings, model_path
 from service.shared import FOLDER_VARIABLE, Control, open_control
 from service.taking_up import take_up
-from service.tokens import Tokens
+from service.tokens import Tokens, warn_of_readers
 from topiccore import ArtifactError
 
 RETRY_SECONDS = 1.0
@@ -42,6 +42,9 @@ def start(environment: Mapping[str, str]) -> WsgiApp:
     calls = None if control is None else control.calls()
     meter = None if folder is None else RequestMeter(folder)
     tokens = None if settings.tokens is None else Tokens(settings.tokens)
+    if settings.tokens is not None and folder is None:
+        # Where there is a folder, the main process has told of it once for all workers.
+        warn_of_readers(settings.tokens)
     candidate = candidate_source(settings, folder, meter)
     first = _first(path, folder, control)
     live = LiveModel(first if candidate is None else candidate.beside(first))

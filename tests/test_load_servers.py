@@ -9,18 +9,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from service_support import save_tiny_artifact
 
-from benchmarks.load import hostile, lives, processes, servers
+from benchmarks.load import hostile, lives, processes, servers, worker_memory
 from benchmarks.load.failures import TESTS
 from benchmarks.load.hostile import Criterion, Input, Outcome, exchange
 from benchmarks.load.limit import limited
+from benchmarks.load.processes import Shares
 from benchmarks.load.requests import write_requests
 from benchmarks.load.servers import Server, ServerError, running
 from benchmarks.load.soak import Sample, flat, quarters
 from benchmarks.load.trial import Trial, id_header, variant
+from benchmarks.load.worker_memory import Run, summary
 from topiccore import load
 
 QUERIES = ["used honda", "crème brûlée", "a & b + c", "soup", '100% \\ "x"', "車"]
@@ -212,3 +216,54 @@ def test_own_process_is_counted() -> None:
         assert processes.listens(me, port)
         assert processes.connections(me, port) == 0
     assert not processes.listens(me, port)
+
+
+def test_memory_is_split_by_where_its_pages_come_from(tmp_path: Path) -> None:
+    (tmp_path / "model files").mkdir()
+    path = tmp_path / "model files" / "rows.npy"
+    np.save(path, np.ones(2_000_000, np.uint8))
+    before = processes.shares([os.getpid()], path.parent)
+    assert before.files == 0
+    assert before.other_files > 1_000_000
+    mapped = np.load(path, mmap_mode="r")
+    assert mapped.sum() == 2_000_000
+    private = np.ones(64_000_000, np.uint8)
+    after = processes.shares([os.getpid()], path.parent)
+    assert 1_900_000 < after.files < 2_100_000
+    assert after.anonymous - before.anonymous > private.nbytes * 0.9
+    assert after.rest == after.other_files + after.anonymous
+    assert processes.shares([os.getpid()], tmp_path / "model").files == 0
+    whole = processes.memory([os.getpid()]).proportional
+    assert abs(whole - after.files - after.rest) < whole * 0.1
+
+
+def test_the_memory_of_workers_makes_a_section(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(
+        worker_memory, "write_requests", lambda folder: write_requests(folder, QUERIES)
+    )
+    page = tmp_path / "RESULTS.md"
+    options = ["--workers", "2", "--rate", "50", "--seconds", "1", "--runs", "1"]
+    assert worker_memory.main([f"--artifact={artifact}", *options, f"--write={page}"]) == 0
+    text = page.read_text()
+    assert "## Memory of workers" in text
+    row = next(line for line in text.splitlines() if line.startswith("| granian, 2"))
+    assert row.count("MB") >= 4
+    assert str(artifact) not in text
+
+
+def test_what_each_more_worker_adds() -> None:
+    def run(size: int) -> Run:
+        return Run(Shares(size, size, size), Shares(0, 1, 2))
+
+    found = {
+        ("granian", 1): [run(10_000_000), run(9_000_000), run(90_000_000)],
+        ("granian", 4): [run(20_000_000)],
+        ("gunicorn", 1): [run(1)],
+    }
+    rows = [[cell.strip() for cell in row.split("|")] for row in summary(found).splitlines()[2:]]
+    assert rows[0][1:-1] == ["granian, 1", "30.0 MB", "10.0 MB", "20.0 MB", "10.0 MB", "3.00 B", ""]
+    assert rows[1][1:3] == ["granian, 4", "60.0 MB"]
+    assert rows[1][-2] == "10.0 MB"
+    assert rows[2][-2] == ""

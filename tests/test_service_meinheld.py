@@ -1,4 +1,4 @@
-"""Gunicorn with meinheld: answers, reloads, dies of a trailer, and lives behind nginx."""
+"""Gunicorn with meinheld: answers, reloads, dies of a trailer; all servers behind nginx."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import shutil
 import signal
 import socket
 import subprocess
+from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 from service_support import (
@@ -48,20 +50,11 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    upstream topiccore {{ server 127.0.0.1:{port}; keepalive 16; }}
-    server {{
-        listen 127.0.0.1:{outside};
-        client_max_body_size 2m;
-        client_body_timeout 10s;
-        location / {{
-            proxy_pass http://topiccore;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_request_buffering on;
-        }}
-    }}
+    {documented}
 }}
 """
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "service.md"
+needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 
 
 @pytest.fixture
@@ -85,7 +78,12 @@ def send(port, data):
 @contextlib.contextmanager
 def nginx(folder, port):
     outside = free_port()
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, outside=outside))
+    documented = DOCUMENT.read_text().partition("```nginx\n")[2].partition("```")[0]
+    assert "127.0.0.1:8080;" in documented
+    assert "listen 80;" in documented
+    documented = documented.replace("127.0.0.1:8080;", f"127.0.0.1:{port};")
+    documented = documented.replace("listen 80;", f"listen 127.0.0.1:{outside};")
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, documented=documented))
     command = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
@@ -128,10 +126,11 @@ def test_a_trailer_kills_a_worker_and_not_the_server(path, tmp_path):
         assert server.process.poll() is None
 
 
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
-def test_a_proxy_that_takes_bodies_apart_keeps_trailers_away(path, tmp_path):
+@needs_nginx
+@pytest.mark.parametrize("kind", ["granian", "gunicorn", "meinheld"])
+def test_a_proxy_that_takes_bodies_apart_keeps_trailers_away(path, tmp_path, kind):
     with (
-        running_server(path, tmp_path, "--server", "meinheld") as server,
+        running_server(path, tmp_path, "--server", kind) as server,
         nginx(tmp_path, server.port) as outside,
     ):
         before = set(children(server))
@@ -141,3 +140,30 @@ def test_a_proxy_that_takes_bodies_apart_keeps_trailers_away(path, tmp_path):
             body = json.loads(received.partition(b"\r\n\r\n")[2])
             assert body == answer(load(path), "honda")
         assert set(children(server)) == before
+
+
+@needs_nginx
+@pytest.mark.parametrize("kind", ["granian", "gunicorn"])
+def test_the_proxy_ends_idle_connections_before_the_server_does(path, tmp_path, kind):
+    """Who ends a connection keeps its port for a while (TIME_WAIT, 06), the other end does not."""
+
+    def ports(state):
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ends = [[int(end.rpartition(":")[2], 16) for end in line[1:3]] for line in lines]
+        return [end for line, end in zip(lines, ends, strict=True) if line[3] == state]
+
+    with (
+        running_server(path, tmp_path, "--server", kind) as server,
+        nginx(tmp_path, server.port) as outside,
+    ):
+        wait_for(lambda: not any(server.port in ends for ends in ports("01")))
+        earlier = ports("06")
+        with contextlib.closing(HTTPConnection("127.0.0.1", outside, timeout=DEADLINE)) as one:
+            one.request("GET", "/v1/topics?q=honda")
+            assert json.loads(one.getresponse().read()) == answer(load(path), "honda")
+        (kept,) = {port for ends in ports("01") if server.port in ends for port in ends} - {
+            server.port
+        }
+        wait_for(lambda: not any(server.port in ends for ends in ports("01")))
+        ended = [ends for ends in ports("06") if ends not in earlier and kept in ends]
+        assert ended == [[kept, server.port]]

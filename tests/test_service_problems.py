@@ -57,6 +57,18 @@ def failing_client(model):
     return falcon.testing.TestClient(create_app(FailingModel(model)))
 
 
+@pytest.mark.parametrize("path", [*PATHS, "/"])
+def test_options_have_no_content_and_no_type(client, path):
+    result = client.simulate_options(path)
+    assert (result.status_code, result.content) == (204, b"")
+    assert {"content-type", "content-length"} & set(result.headers) == set()
+    assert "GET" in result.headers["allow"] or "POST" in result.headers["allow"]
+
+
+def test_options_of_an_unknown_path_have_both(client):
+    check_problem(client.simulate_options("/v1/nothing"), 404, None, "nothing at this path")
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -82,7 +94,7 @@ def test_methods(client, path, method):
         allowed = set(result.headers["allow"].split(", "))
         assert allowed | {"OPTIONS"} == PATHS[path]
     if method == "OPTIONS":
-        assert (result.status_code, result.content) == (200, b"")
+        assert (result.status_code, result.content) == (204, b"")
 
 
 @pytest.mark.parametrize("method", ["FOO", "get", "WEBSOCKET"])

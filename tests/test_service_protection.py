@@ -226,8 +226,43 @@ def test_the_trace_is_passed_on_and_names_the_request(client):
     assert result.headers["x-request-id"] == "mine"
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/v1/topics?q=honda"])
 @pytest.mark.parametrize(
-    "text", ["", TRACE[:-1], TRACE.upper(), "ff" + TRACE[2:], TRACE[:3] + "0" * 32 + TRACE[35:]]
+    ("version", "flags", "sampled"),
+    [
+        ("01", "01-zz", "01"),
+        ("01", "01", "01"),
+        ("cc", "00-", "00"),
+        ("fe", "ff-what-the future has", "01"),
+        ("01", "fe", "00"),
+    ],
+)
+def test_a_trace_of_a_higher_version_is_passed_on_as_version_0(
+    client, path, version, flags, sampled
+):
+    header = version + TRACE[2:-2] + flags
+    result = client.simulate_get(path, headers={"traceparent": header})
+    assert result.headers["traceparent"] == "00" + TRACE[2:-2] + sampled
+    assert result.headers["x-request-id"] == TRACE[3:35]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        TRACE[:-1],
+        TRACE.upper(),
+        "ff" + TRACE[2:],
+        TRACE[:3] + "0" * 32 + TRACE[35:],
+        TRACE + "-00",
+        TRACE + "-",
+        "01" + TRACE[2:-1],
+        "01" + TRACE[2:] + "0",
+        "01" + TRACE[2:] + "+00",
+        "01" + TRACE[2:3] + "0" * 32 + TRACE[35:],
+        "01" + TRACE[2:36] + "0" * 16 + TRACE[52:],
+        "1" + TRACE[2:] + "-0",
+    ],
 )
 def test_a_broken_trace_is_not_passed_on(client, text):
     result = client.simulate_get("/healthz", headers={"traceparent": text})

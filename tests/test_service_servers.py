@@ -143,13 +143,19 @@ def test_a_new_artifact_and_a_killed_worker(tmp_path):
 # --- metrics, tokens and logs of a running server -----------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["granian", "gunicorn"])
-def test_metrics_tokens_and_logs(path, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "mode", "warnings"), [("granian", 0o644, 1), ("gunicorn", 0o640, 0)]
+)
+def test_metrics_tokens_and_logs(path, tmp_path, kind, mode, warnings):
     port = free_port()
     (tmp_path / "tokens").write_text(TOKEN)
+    (tmp_path / "tokens").chmod(mode)
     options = ["--server", kind, "--metrics-port", str(port), "--log-sample", "1"]
     options += ["--tokens", str(tmp_path / "tokens")]
     with running_server(path, tmp_path, *options) as server:
+        told = f"{tmp_path}/tokens: every user of this machine can read the tokens"
+        # Once, however many workers there are.
+        assert server.log.count(told) == server.log.count('"level": "warning"') == warnings
         assert server.ask("/v1/topics?q=honda")[0] == 401
         headers = {"Authorization": f"Bearer {TOKEN}"}
         for _ in range(10):

@@ -81,6 +81,22 @@ def test_app_of_the_environment(path, monkeypatch):
     check_problem(client.simulate_get("/v1/topics", params={"q": "a" * 11}), 413, "q", "10 bytes")
 
 
+def test_tokens_that_others_can_read_are_told_of_in_a_server_of_ones_own(
+    path, tmp_path, monkeypatch, caplog
+):
+    tokens = tmp_path / "tokens"
+    tokens.write_text("a-token-for-the-tests")
+    monkeypatch.setenv(MODEL, str(path))
+    monkeypatch.setenv("TOPICCORE_TOKENS", str(tokens))
+    for mode, count in ((0o600, 0), (0o660, 0), (0o604, 1)):
+        tokens.chmod(mode)
+        caplog.clear()
+        get_app()
+        found = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+        assert len(found) == count
+        assert all(one.startswith(f"{tokens}: every user") for one in found)
+
+
 def test_app_of_an_environment_with_errors(path, tmp_path, monkeypatch):
     monkeypatch.delenv(MODEL, raising=False)
     with pytest.raises(SettingsError, match=MODEL):

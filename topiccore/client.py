@@ -8,15 +8,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
 
+from topiccore import client_answers, client_deadline
+from topiccore.client_answers import AnswerError, Topic, Topics
 from topiccore.errors import TopiccoreError
+
+__all__ = ["Client", "ServiceError", "Topic", "Topics", "UnavailableError"]
 
 RETRIED = (429, 502, 503, 504)
 """The answers after which a request is made again: the server is busy or is being replaced."""
@@ -25,31 +28,14 @@ LONGEST_PAUSE = 5.0
 """Seconds between two attempts, at most, whatever ``Retry-After`` says."""
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """A label that a query is about; ``score`` is a probability."""
-
-    code: str
-    name: str
-    score: float
-    explanation: Mapping[str, Any] | None = None
-    """Where it was asked for: logit, threshold, bias, shares and context, as the service tells."""
-
-
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """The answer to one query, best first."""
-
-    topics: tuple[Topic, ...]
-    truncated: bool
-    """Only the first tokens of the query were scored."""
-    model: str
-    """The id of the artifact that gave the answer."""
-    request_id: str
+_Found = TypeVar("_Found")
 
 
 class ServiceError(TopiccoreError):
-    """The service refused a request: ``status`` and, of its problem details, what it tells."""
+    """The service refused a request: ``status`` and, of its problem details, what it tells.
+
+    Also an answer that is not the service's, whatever its status: ``detail`` names the place in it.
+    """
 
     def __init__(self, status: int, detail: str, field: str | None, request_id: str | None):
         super().__init__(f"{status}: {detail}" + (f" ({field})" if field else ""))
@@ -69,7 +55,8 @@ class Client:
     Args:
         url: where the service is, such as ``http://127.0.0.1:8080``; a path is put before its own.
         token: a bearer token, if the service wants one.
-        timeout: seconds for connecting, and as many for the answer of each attempt.
+        timeout: seconds for each attempt, from connecting to the last byte of the answer, however
+            the answer trickles in (looking up the host's name comes on top).
         retries: how often a request is made again after a failed connection, no answer in time, or
             one of ``RETRIED``.  The pause doubles each time, with jitter; ``Retry-After`` counts.
             Every request may be repeated: none changes anything.
@@ -93,7 +80,7 @@ class Client:
             f"{parts.scheme}://{parts.netloc}",
             maxsize=connections,
             block=False,
-            timeout=urllib3.Timeout(connect=timeout, read=timeout),
+            timeout=urllib3.Timeout(total=timeout),
             retries=_Retry(
                 total=retries,
                 status_forcelist=RETRIED,
@@ -105,6 +92,11 @@ class Client:
                 respect_retry_after_header=True,
                 raise_on_status=False,
             ),
+        )
+        self._pool.ConnectionCls = (
+            client_deadline.HTTPSConnection
+            if parts.scheme == "https"
+            else client_deadline.HTTPConnection
         )
         self._headers = {"Accept": "application/json"}
         if token is not None:
@@ -119,6 +111,7 @@ class Client:
         topics_only: bool = False,
         explain: bool = False,
         request_id: str | None = None,
+        traceparent: str | None = None,
     ) -> Topics:
         """The labels a query is about, best first.
 
@@ -129,12 +122,13 @@ class Client:
             topics_only: leave out the subtopics.
             explain: tell for each label why it has its score.
             request_id: the id by which the service logs the request.
+            traceparent: the caller's span (W3C Trace Context), of which the service's is to be a
+                part; without a ``request_id`` the request has its trace's id.
 
         Raises ``ServiceError`` and ``UnavailableError``.
         """
         content = {"query": query} | _options(min_score, max_labels, topics_only, explain)
-        answer, told = self._ask("POST", "/v1/topics", content, request_id)
-        return _topics(answer, answer["model"], told)
+        return self._ask("POST", "/v1/topics", client_answers.one, content, request_id, traceparent)
 
     def topics_batch(
         self,
@@ -145,6 +139,7 @@ class Client:
         topics_only: bool = False,
         explain: bool = False,
         request_id: str | None = None,
+        traceparent: str | None = None,
     ) -> list[Topics]:
         """``topics`` for each query, in order, with one request; the service limits their number.
 
@@ -153,16 +148,19 @@ class Client:
         if isinstance(queries, str):
             raise TypeError("queries is one query; give a list of queries, or use topics")
         content = {"queries": list(queries)} | _options(min_score, max_labels, topics_only, explain)
-        answer, told = self._ask("POST", "/v1/topics:batch", content, request_id)
-        return [_topics(result, answer["model"], told) for result in answer["results"]]
+
+        def read(answer: dict[str, Any], told: str) -> list[Topics]:
+            return client_answers.many(answer, len(queries), told)
+
+        return self._ask("POST", "/v1/topics:batch", read, content, request_id, traceparent)
 
     def model(self) -> dict[str, Any]:
         """Which model answers and how good it was found to be; raises as ``topics``."""
-        return self._ask("GET", "/v1/model")[0]
+        return self._ask("GET", "/v1/model", _with("id", str))
 
     def taxonomy(self) -> dict[str, Any]:
         """Every topic with its subtopics; raises as ``topics``."""
-        return self._ask("GET", "/v1/taxonomy")[0]
+        return self._ask("GET", "/v1/taxonomy", _with("topics", list))
 
     def ready(self) -> bool:
         """Whether the service answers queries now; asks once."""
@@ -187,8 +185,15 @@ class Client:
         self.close()
 
     def _ask(
-        self, method: str, path: str, content: Any = None, request_id: str | None = None
-    ) -> tuple[dict[str, Any], str]:
+        self,
+        method: str,
+        path: str,
+        read: Callable[[dict[str, Any], str], _Found],
+        content: Any = None,
+        request_id: str | None = None,
+        traceparent: str | None = None,
+    ) -> _Found:
+        # ``read`` makes the result of the answer's JSON and the id of the request.
         headers = dict(self._headers)
         body = None
         if content is not None:
@@ -196,6 +201,8 @@ class Client:
             body = json.dumps(content).encode()
         if request_id is not None:
             headers["X-Request-Id"] = request_id
+        if traceparent is not None:
+            headers["traceparent"] = traceparent
         try:
             response = self._pool.request(method, self._path + path, body=body, headers=headers)
         except urllib3.exceptions.HTTPError as error:
@@ -203,13 +210,26 @@ class Client:
         told = response.headers.get("X-Request-Id", "")
         try:
             answer = json.loads(response.data)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
-        if response.status != 200 or not isinstance(answer, dict):
-            problem = answer if isinstance(answer, dict) else {}
-            detail = problem.get("detail", "The answer is not that of a topiccore service.")
-            raise ServiceError(response.status, detail, problem.get("field"), told or None)
-        return answer, told
+        if not isinstance(answer, dict):
+            raise ServiceError(response.status, f"{_STRANGE}.", None, told or None)
+        if response.status != 200:
+            detail, field = answer.get("detail"), answer.get("field")
+            raise ServiceError(
+                response.status,
+                detail if isinstance(detail, str) else f"{_STRANGE}.",
+                field if isinstance(field, str) else None,
+                told or None,
+            )
+        try:
+            return read(answer, told)
+        except AnswerError as error:
+            detail = f"{_STRANGE}: {error}."
+            raise ServiceError(response.status, detail, None, told or None) from error
+
+
+_STRANGE = "The answer is not that of a topiccore service"
 
 
 class _Retry(urllib3.Retry):
@@ -230,9 +250,10 @@ def _options(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _topics(result: dict[str, Any], model: str, request_id: str) -> Topics:
-    topics = tuple(
-        Topic(one["code"], one["name"], one["score"], one.get("explanation"))
-        for one in result["topics"]
-    )
-    return Topics(topics, result["truncated"], model, request_id)
+def _with(name: str, kind: type) -> Callable[[dict[str, Any], str], dict[str, Any]]:
+    # Takes answers as they are that have this member.
+    def read(answer: dict[str, Any], _: str) -> dict[str, Any]:
+        client_answers.member(answer, name, kind)
+        return answer
+
+    return read

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
+_MEMORY = ("/dev/", "/memfd:", "/SYSV")
+"""How the paths of mappings begin that are shared memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,23 @@ class Memory:
     """Resident and not mapped from a file."""
     proportional: int
     """Resident, each shared page counted in equal parts (PSS)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Resident bytes of several processes, each shared page counted in equal parts (PSS)."""
+
+    files: int
+    """Pages of the files in one folder."""
+    other_files: int
+    """Pages of other files: the interpreter and its libraries."""
+    anonymous: int
+    """Pages of no file, shared memory included."""
+
+    @property
+    def rest(self) -> int:
+        """All but the folder's files."""
+        return self.other_files + self.anonymous
 
 
 def family(root: int) -> list[int]:
@@ -54,6 +74,24 @@ def memory(processes: list[int]) -> Memory:
         proportional += _kilobytes(text, "Pss")
         private += _kilobytes(status, "RssAnon")
     return Memory(private * 1024, proportional * 1024)
+
+
+def shares(processes: list[int], folder: Path) -> Shares:
+    """The memory of all the processes together, by where its pages come from."""
+    files = other_files = anonymous = 0
+    for one in processes:
+        try:
+            text = (PROC / str(one) / "smaps").read_text()
+        except OSError:
+            continue
+        for path, size in _mappings(text):
+            if path.startswith(f"{folder}/"):
+                files += size
+            elif path.startswith("/") and not path.startswith(_MEMORY):
+                other_files += size
+            else:
+                anonymous += size
+    return Shares(files, other_files, anonymous)
 
 
 def threads(processes: list[int]) -> int:
@@ -111,6 +149,18 @@ def _stat(process: int) -> list[str]:
     except OSError:
         return []
     return text.rpartition(")")[2].split()
+
+
+def _mappings(text: str) -> Iterator[tuple[str, int]]:
+    # Path, empty where there is none, and bytes (PSS) of each mapping of ``smaps``.
+    path = ""
+    for line in text.splitlines():
+        name, _, rest = line.partition(" ")
+        if not name.endswith(":"):
+            # Addresses, rights, offset, device, inode, path; the path may hold blanks.
+            path = "".join(rest.split(maxsplit=4)[4:])
+        elif name == "Pss:":
+            yield path, int(rest.split()[0]) * 1024
 
 
 def _kilobytes(text: str, name: str) -> int:
