@@ -11,7 +11,7 @@ from service.answers import answer_one
 from service.environ import KERNEL_NS, LOADED, QUERY, REQUEST_ID
 from service.live import LiveModel, LoadedModel
 from service.page import PATHS
-from service.problems import PROBLEM_JSON, Problem, document
+from service.problems import PROBLEM_JSON, Problem, document, status_line
 from service.request_id import RequestIds, traceparent
 from service.request_meter import RequestMeter
 from service.score_request import from_query_string
@@ -206,7 +206,7 @@ class Gate:
             self._meter.rejected(reason)
         body = document(status, detail, request_id=request_id)
         start(
-            f"{status.value} {status.phrase}",
+            status_line(status),
             [
                 ("content-type", PROBLEM_JSON),
                 ("content-length", str(len(body))),
