@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.request import urlopen
 
 import pytest
+from gunicorn.config import Config
 from service_support import (
     COMMAND,
     DEADLINE,
@@ -27,6 +30,7 @@ from service_support import (
 )
 
 from service.gunicorn_server import THREADS, configuration, within_threads
+from service.gunicorn_worker import QuietWorker
 from service.options import ServerOptions
 from service.settings import Settings
 from topiccore import load
@@ -122,6 +126,57 @@ def test_malformed_requests(gunicorn, data):
                 received += part
     assert received == b"" or b" 400 " in received.split(b"\r\n")[0]
     assert gunicorn.ask("/healthz")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /v1/topics?q=zebrafish\r\nHost: x\r\n\r\n", 400),
+        (b"GET /v1/topics?q=zebrafish\0 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /v1/topics?q=the zebrafish HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /v1/topics?q=zebrafish HTTP/9.9\r\nHost: x\r\n\r\n", 400),
+        (b"GET /v1/topics?q=zebrafish HTTP/1.1\r\nHost: x\r\nzebrafish\r\n\r\n", 400),
+        (b"zebrafish /v1/topics HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n{"query":"zebrafish"}\r\n\r\n', 400),
+        (b"GET /v1/topics?q=zebrafish" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: zebrafish" + b"a" * 9000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nExpect: zebrafish\r\n\r\n", 417),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: zebrafish\r\n\r\n", 501),
+    ],
+)
+def test_what_is_no_request_is_neither_logged_nor_sent_back(gunicorn, data, status):
+    lines = gunicorn.log.count("\n")
+    with socket.create_connection(("127.0.0.1", gunicorn.port), 30) as connection:
+        connection.sendall(data)
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := connection.recv(65536):
+                received += part
+    *_, head, body = received.split(b"\r\n\r\n")
+    assert head.split(b" ")[1] == str(status).encode()
+    assert b"\r\nconnection: close" in head
+    assert b"\r\ncontent-type: application/problem+json" in head
+    problem = json.loads(body)
+    phrase = head.split(b"\r\n")[0].partition(b" ")[2][4:].decode()
+    assert (problem["status"], problem["title"]) == (status, phrase)
+    assert b"zebrafish" not in received.lower()
+    wait_for(lambda: gunicorn.log.count("\n") == lines + 1)
+    assert "refused what is no request: " in gunicorn.log.splitlines()[-1]
+    assert "zebrafish" not in gunicorn.log.lower()
+
+
+def test_a_failure_of_the_worker_is_told_without_the_request(caplog):
+    worker = QuietWorker(0, 0, [], None, 1, Config(), logging.getLogger("worker"))
+    worker.tmp.close()
+    request = SimpleNamespace(method="GET", uri="/v1/topics?q=zebrafish")
+    client, server = socket.socketpair()
+    with client, server:
+        worker.handle_error(request, server, ("127.0.0.1", 1), RuntimeError("zebrafish"))
+        answer = client.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    (record,) = caplog.records
+    assert (record.levelname, "RuntimeError" in record.message) == ("ERROR", True)
+    assert "zebrafish" not in caplog.text + answer.decode()
 
 
 def test_a_new_artifact_and_a_killed_worker(tmp_path):

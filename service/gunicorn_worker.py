@@ -1,0 +1,73 @@
+"""A gunicorn worker that tells nobody what a request said that is none.
+
+Gunicorn logs a request line that it cannot read, and sends it back as HTML; a query may be in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn import util
+from gunicorn.http import errors
+from gunicorn.workers.gthread import ThreadWorker
+
+from service.problems import PROBLEM_JSON, document, status_line
+
+_STATUSES = {
+    errors.LimitRequestLine: (HTTPStatus.REQUEST_URI_TOO_LONG, "The request line is too long."),
+    errors.LimitRequestHeaders: (
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "The headers are too long or too many.",
+    ),
+    errors.ExpectationFailed: (
+        HTTPStatus.EXPECTATION_FAILED,
+        "The only expectation known is 100-continue.",
+    ),
+    errors.UnsupportedTransferCoding: (
+        HTTPStatus.NOT_IMPLEMENTED,
+        "The only transfer coding known is chunked.",
+    ),
+}
+_SERVERS = (
+    errors.ConfigurationProblem,
+    errors.InvalidResponseHeader,
+    errors.InvalidResponseHeaderName,
+)
+"""Among gunicorn's errors of requests those that are not the client's fault."""
+_NO_HTTP = (HTTPStatus.BAD_REQUEST, "The request is not HTTP/1.1 as the server reads it.")
+_FAILED = (
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "The server failed; the cause is in its log.",
+)
+
+
+class QuietWorker(ThreadWorker):  # type: ignore[misc]
+    """Answers a request that gunicorn cannot read with a problem that holds nothing of it."""
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Logs the exception's class and answers; the connection closes after that."""
+        status, detail = _answer_to(exc)
+        if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+            # Neither its message nor the request's target: both may hold a query.
+            place = "".join(traceback.format_tb(exc.__traceback__))
+            self.log.error("a request failed with %s at\n%s", type(exc).__name__, place)
+        else:
+            self.log.warning("refused what is no request: %s", type(exc).__name__)
+        body = document(status, detail)
+        head = (
+            f"HTTP/1.1 {status_line(status)}\r\nconnection: close\r\n"
+            f"content-type: {PROBLEM_JSON}\r\ncontent-length: {len(body)}\r\n"
+            "cache-control: no-store\r\nx-content-type-options: nosniff\r\n\r\n"
+        )
+        # The client may have gone.
+        with contextlib.suppress(Exception):
+            util.write_nonblock(client, head.encode("ascii") + body)
+
+
+def _answer_to(error: BaseException) -> tuple[HTTPStatus, str]:
+    if isinstance(error, _SERVERS) or not isinstance(error, errors.ParseException):
+        return _FAILED
+    return _STATUSES.get(type(error), _NO_HTTP)
