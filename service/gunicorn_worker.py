@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import traceback
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +15,7 @@ from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
+from service.gate import WsgiApp
 from service.problems import PROBLEM_JSON, document, status_line
 
 _STATUSES = {
@@ -45,7 +47,17 @@ _FAILED = (
 
 
 class QuietWorker(ThreadWorker):  # type: ignore[misc]
-    """Answers a request that gunicorn cannot read with a problem that holds nothing of it."""
+    """Answers a request that gunicorn cannot read with a problem that holds nothing of it.
+
+    It also closes the connection where the application says so.
+    """
+
+    wsgi: WsgiApp
+
+    def load_wsgi(self) -> None:
+        """Makes the application."""
+        super().load_wsgi()
+        self.wsgi = _heeding_close(self.wsgi)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Logs the exception's class and answers; the connection closes after that."""
@@ -65,6 +77,19 @@ class QuietWorker(ThreadWorker):  # type: ignore[misc]
         # The client may have gone.
         with contextlib.suppress(Exception):
             util.write_nonblock(client, head.encode("ascii") + body)
+
+
+def _heeding_close(app: WsgiApp) -> WsgiApp:
+    # Gunicorn leaves out what an application says of the connection, and keeps it.
+    def call(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            if ("connection", "close") in headers:
+                start_response.__self__.force_close()  # type: ignore[attr-defined]
+            return start_response(status, headers, exc_info)
+
+        return app(environ, start)
+
+    return call
 
 
 def _answer_to(error: BaseException) -> tuple[HTTPStatus, str]:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -215,6 +215,42 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(DEADLINE)
+
+
+def answers_over_one_connection(
+    server: RunningServer, head: bytes, body: bytes, number: int
+) -> tuple[list[tuple[int, bool]], int]:
+    """Status and announced end of so many answers to one request, and how many were lost.
+
+    Head and body go out one after the other, as most clients send them, over a connection that is
+    kept unless an answer says that it closes.
+    """
+    answers: list[tuple[int, bool]] = []
+    connection, lost = None, 0
+    for _ in range(number):
+        if connection is None:
+            connection = socket.create_connection(("127.0.0.1", server.port), DEADLINE)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(head)
+            for start in range(0, len(body), 100_000):
+                connection.sendall(body[start : start + 100_000])
+        response = HTTPResponse(connection)
+        try:
+            response.begin()
+            response.read()
+        except (HTTPException, ConnectionError):
+            lost += 1
+            connection.close()
+            connection = None
+            continue
+        answers.append((response.status, response.will_close))
+        if response.will_close:
+            connection.close()
+            connection = None
+    if connection is not None:
+        connection.close()
+    return answers, lost
 
 
 def free_port() -> int:

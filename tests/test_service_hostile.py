@@ -7,7 +7,12 @@ import re
 import socket
 
 import pytest
-from service_support import DEADLINE, running_server, save_tiny_artifact
+from service_support import (
+    DEADLINE,
+    answers_over_one_connection,
+    running_server,
+    save_tiny_artifact,
+)
 
 BODY = b'{"query":"honda"}'
 POST = b"POST /v1/topics HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -15,6 +20,7 @@ GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 LAST = b"GET /v1/model HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 """A well-formed request after which the server closes the connection."""
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n"
+TOKEN = b"a-token-for-the-tests"
 CHUNKS = b"11\r\n" + BODY + b"\r\n0\r\n\r\n"
 
 
@@ -23,6 +29,17 @@ def server(tmp_path_factory):
     path = tmp_path_factory.mktemp("service") / "tiny"
     save_tiny_artifact(path)
     with running_server(path, path.parent) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A server that asks for a token."""
+    path = tmp_path_factory.mktemp("guarded") / "tiny"
+    save_tiny_artifact(path)
+    tokens = path.with_name("tokens")
+    tokens.write_bytes(TOKEN)
+    with running_server(path, path.parent, "--tokens", str(tokens)) as server:
         yield server
 
 
@@ -216,6 +233,52 @@ def test_bodies_that_are_refused_unread_leave_the_connection_in_step(server):
     endless = CHUNKED + b"\r\n" + (b"1000\r\n" + b" " * 4096 + b"\r\n") * 20 + b"0\r\n\r\n"
     assert exchange(server, endless + LAST) in ([413, 200], [413], [])
     assert exchange(server, LAST) == [200]
+
+
+KINDS = {
+    "401": (b"/v1/topics", b"application/json", 401),
+    "404": (b"/nowhere", b"application/json", 404),
+    "405": (b"/v1/model", b"application/json", 405),
+    "413": (b"/v1/topics", b"application/json", 413),
+    "415": (b"/v1/topics", b"text/plain", 415),
+}
+
+
+@pytest.mark.parametrize("size", [20, 40_000, 900_000, 1_100_000])
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_answer_is_lost_where_a_body_is_left_unread(guarded, kind, chunked, size):
+    """A small body is read after all; with a large one the answer says that the end has come."""
+    path, media, status = KINDS[kind]
+    if kind == "413" and size < 10_000:
+        pytest.skip("not too large")
+    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\n" % (path, media)
+    if kind != "401":
+        head += b"Authorization: Bearer %s\r\n" % TOKEN
+    body = b" " * size
+    if chunked:
+        head += b"Transfer-Encoding: chunked\r\n\r\n"
+        body = b"".join(b"4e20\r\n" + body[:20000] + b"\r\n" for _ in range(size // 20000))
+        body += b"0\r\n\r\n"
+    else:
+        head += b"Content-Length: %d\r\n\r\n" % size
+    answers, lost = answers_over_one_connection(guarded, head, body, 15)
+    assert (answers, lost) == ([(status, size > 1_048_576)] * 15, 0)
+
+
+def test_a_body_behind_a_get_costs_no_later_answer(guarded):
+    head = b"GET /v1/topics?q=honda HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n" % TOKEN
+    head += b"Content-Length: 300000\r\n\r\n"
+    assert answers_over_one_connection(guarded, head, b" " * 300_000, 15) == (
+        [(200, False)] * 15,
+        0,
+    )
+
+
+def test_who_waits_for_leave_to_send_a_body_is_not_asked_for_it(guarded):
+    head = b"POST /v1/topics HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head += b"Expect: 100-continue\r\nContent-Length: 17\r\n\r\n"
+    assert answers_over_one_connection(guarded, head, b"", 3) == ([(401, True)] * 3, 0)
 
 
 @pytest.mark.parametrize("name", [b"Content_Length", b"Transfer_Encoding", b"Content_Type"])

@@ -20,6 +20,7 @@ from service_support import (
     DEADLINE,
     Askers,
     answer,
+    answers_over_one_connection,
     check_problem_content,
     children,
     free_port,
@@ -163,6 +164,16 @@ def test_what_is_no_request_is_neither_logged_nor_sent_back(gunicorn, data, stat
     wait_for(lambda: gunicorn.log.count("\n") == lines + 1)
     assert "refused what is no request: " in gunicorn.log.splitlines()[-1]
     assert "zebrafish" not in gunicorn.log.lower()
+
+
+@pytest.mark.parametrize("size", [40_000, 900_000, 1_100_000])
+@pytest.mark.parametrize("media", [b"text/plain", b"application/json"])
+def test_no_answer_is_lost_where_a_body_is_left_unread(gunicorn, media, size):
+    head = b"POST /v1/topics HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\n" % media
+    head += b"Content-Length: %d\r\n\r\n" % size
+    answers, lost = answers_over_one_connection(gunicorn, head, b" " * size, 10)
+    status = 415 if media == b"text/plain" else 413
+    assert (answers, lost) == ([(status, size > 1_048_576)] * 10, 0)
 
 
 def test_a_failure_of_the_worker_is_told_without_the_request(caplog):
