@@ -43,17 +43,20 @@ def guarded(tmp_path_factory):
         yield server
 
 
-def exchange(server, data, *, half_close=False):
+def exchange(server, data, *, half_close=False, piece=None):
     """The status codes of all answers until the server closes the connection.
 
     A connection that the server resets counts as closed, with what came before the reset.
     """
     received = b""
     connection = socket.create_connection(("127.0.0.1", server.port), DEADLINE)
-    with connection, contextlib.suppress(ConnectionResetError, BrokenPipeError):
-        connection.sendall(data)
-        if half_close:
-            connection.shutdown(socket.SHUT_WR)
+    with connection, contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(OSError):
+            step = piece or len(data)
+            for start in range(0, len(data), step):
+                connection.sendall(data[start : start + step])
+            if half_close:
+                connection.shutdown(socket.SHUT_WR)
         while part := connection.recv(65536):
             received += part
     # Bodies hold no line that looks like this one.
@@ -111,6 +114,36 @@ def test_huge_head(server, data, status):
     """The limit on the buffer may be met before the server knows which part is too long."""
     assert exchange(server, data + LAST) in ([status], [431], [400], [])
     assert exchange(server, LAST) == [200]
+
+
+@pytest.mark.parametrize("piece", [65_536, 20_000, 3_000])
+def test_a_head_of_64_kib_passes_and_twice_that_does_not(server, piece):
+    """Between the two it depends on how much of it the server finds at a time."""
+    for size, statuses in ((65_536, [200]), (131_073, [431])):
+        head = LAST.replace(b"\r\n\r\n", b"\r\nX: \r\n\r\n")
+        data = head.replace(b"X: ", b"X: " + b"a" * (size - len(head)))
+        assert len(data) == size
+        assert exchange(server, data, piece=piece) == statuses
+    assert exchange(server, LAST) == [200]
+
+
+def test_what_the_server_refuses_itself_has_no_body(server):
+    """The documented exception: these answers are not the application's."""
+    for data, status in (
+        (b"GET /healthz x HTTP/1.1\r\n\r\n", b"400"),
+        (GET + b"X: " + b"a" * 140_000 + b"\r\n\r\n", b"431"),
+        (b"GET /" + b"a" * 65_535 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"414"),
+    ):
+        received = b""
+        with socket.create_connection(("127.0.0.1", server.port), DEADLINE) as connection:
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                connection.sendall(data)
+            with contextlib.suppress(ConnectionResetError):
+                while part := connection.recv(65536):
+                    received += part
+        head, _, body = received.partition(b"\r\n\r\n")
+        assert head.split(b" ")[1] == status
+        assert (body, b"x-topiccore-model" in head.lower()) == (b"", False)
 
 
 def test_bare_line_feeds_end_lines_or_are_refused(server):
