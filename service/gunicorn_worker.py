@@ -33,12 +33,6 @@ _STATUSES = {
         "The only transfer coding known is chunked.",
     ),
 }
-_SERVERS = (
-    errors.ConfigurationProblem,
-    errors.InvalidResponseHeader,
-    errors.InvalidResponseHeaderName,
-)
-"""Among gunicorn's errors of requests those that are not the client's fault."""
 _NO_HTTP = (HTTPStatus.BAD_REQUEST, "The request is not HTTP/1.1 as the server reads it.")
 _FAILED = (
     HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -61,7 +55,8 @@ class QuietWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Logs the exception's class and answers; the connection closes after that."""
-        status, detail = _answer_to(exc)
+        # Once there is a request, what fails is not the client's fault.
+        status, detail = _answer_to(exc) if req is None else _FAILED
         if status is HTTPStatus.INTERNAL_SERVER_ERROR:
             # Neither its message nor the request's target: both may hold a query.
             place = "".join(traceback.format_tb(exc.__traceback__))
@@ -93,6 +88,8 @@ def _heeding_close(app: WsgiApp) -> WsgiApp:
 
 
 def _answer_to(error: BaseException) -> tuple[HTTPStatus, str]:
-    if isinstance(error, _SERVERS) or not isinstance(error, errors.ParseException):
+    if not isinstance(error, errors.ParseException) or isinstance(
+        error, errors.ConfigurationProblem
+    ):
         return _FAILED
     return _STATUSES.get(type(error), _NO_HTTP)

@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.http.errors import InvalidHeader
 from service_support import (
     COMMAND,
     DEADLINE,
@@ -176,17 +177,18 @@ def test_no_answer_is_lost_where_a_body_is_left_unread(gunicorn, media, size):
     assert (answers, lost) == ([(status, size > 1_048_576)] * 10, 0)
 
 
-def test_a_failure_of_the_worker_is_told_without_the_request(caplog):
+@pytest.mark.parametrize("error", [RuntimeError, InvalidHeader])
+def test_a_failure_of_the_worker_is_told_without_the_request(caplog, error):
     worker = QuietWorker(0, 0, [], None, 1, Config(), logging.getLogger("worker"))
     worker.tmp.close()
     request = SimpleNamespace(method="GET", uri="/v1/topics?q=zebrafish")
     client, server = socket.socketpair()
     with client, server:
-        worker.handle_error(request, server, ("127.0.0.1", 1), RuntimeError("zebrafish"))
+        worker.handle_error(request, server, ("127.0.0.1", 1), error("zebrafish"))
         answer = client.recv(65536)
     assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
     (record,) = caplog.records
-    assert (record.levelname, "RuntimeError" in record.message) == ("ERROR", True)
+    assert (record.levelname, error.__name__ in record.message) == ("ERROR", True)
     assert "zebrafish" not in caplog.text + answer.decode()
 
 
