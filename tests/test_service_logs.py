@@ -14,7 +14,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from service_support import DEADLINE, post, save_tiny_artifact, wait_for
+from service_support import DEADLINE, call, post, save_tiny_artifact, wait_for
 
 from service import logs, traces
 from service.app import create_app
@@ -155,6 +155,15 @@ def test_lines_that_cannot_be_written_are_lost_and_nothing_else():
         handler.emit(record("lost"))
         handler.flush()
     assert handler._queue.unfinished_tasks == 0
+
+
+def test_what_the_client_is_at_fault_for_is_no_failure(model, caplog):
+    environ = {"REQUEST_METHOD": "POST", "HTTP_TRANSFER_ENCODING": "gzip, chunked"}
+    for share, levels in ((0.0, []), (1.0, ["info"])):
+        client = falcon.testing.TestClient(create_app(model, log=AccessLog(share, False)))
+        with caplog.at_level(logging.INFO):
+            assert call(client, environ | {"CONTENT_TYPE": "application/json"}).status_code == 501
+        assert [line["level"] for line in lines(caplog)] == levels
 
 
 # --- traces -------------------------------------------------------------------------------------
