@@ -89,7 +89,7 @@ fuzz: $(READY)  ## fuzz the kernel for SECONDS (default 600); needs clang
 	$(BIN)/python fuzz/run.py --seconds $(SECONDS)
 
 meinheld: $(READY)  ## tests of gunicorn with meinheld, and of each server behind nginx (apt-get install nginx-light)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check greenlet
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[meinheld]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps meinheld==1.0.2
 	$(BIN)/python -m pytest -m 'system or not system' tests/test_service_meinheld.py
 

@@ -30,6 +30,7 @@ from service.resources import (
 from service.settings import Settings
 from service.stats import StatsResource
 from service.tokens import Tokens
+from service.unread import Unread
 from topiccore import TopicModel
 
 DEFAULT_SETTINGS = Settings()
@@ -61,7 +62,9 @@ def create_app(
     app.add_route("/readyz", ReadyResource())
     for path in PATHS:
         app.add_route(path, PageResource(path))
-    return Gate(_options_without_content(app), live, settings, meter, tokens, log)
+    return Gate(
+        _options_without_content(app), live, settings, meter, tokens, log, Unread(settings, clock)
+    )
 
 
 def _options_without_content(app: WsgiApp) -> WsgiApp:

@@ -8,6 +8,7 @@ from typing import Any
 
 import falcon
 
+from service.environ import BODY_READ
 from service.problems import Problem
 
 JSON = "application/json"
@@ -71,6 +72,7 @@ def _read(req: falcon.Request, limit: int) -> bytes:
     body = b"".join(parts)
     if len(body) > limit:
         raise _too_large(limit)
+    req.env[BODY_READ] = True
     return body
 
 

@@ -21,7 +21,7 @@ _SERVE = "pip install 'topiccore[serve]'"
 PACKAGES = {
     **dict.fromkeys(("falcon", "granian", "msgspec", "prometheus_client"), _SERVE),
     "gunicorn": "pip install 'topiccore[gunicorn]'",
-    "meinheld": "docs/service.md tells how to install it",
+    "meinheld": "pip install 'topiccore[meinheld]', then pip install --no-deps meinheld==1.0.2",
 }
 """How to install what the service needs."""
 

@@ -11,13 +11,14 @@ from service.answers import answer_one
 from service.environ import KERNEL_NS, LOADED, QUERY, REQUEST_ID
 from service.live import LiveModel, LoadedModel
 from service.page import PATHS
-from service.problems import PROBLEM_JSON, Problem, document
+from service.problems import PROBLEM_JSON, Problem, document, status_line
 from service.request_id import RequestIds, traceparent
 from service.request_meter import RequestMeter
 from service.score_request import from_query_string
 from service.settings import Settings
 from service.slots import Slots
 from service.tokens import Tokens
+from service.unread import Unread, has_body
 
 TOPICS = "/v1/topics"
 JSON_TYPE = ("content-type", "application/json")
@@ -60,6 +61,7 @@ class Gate:
         meter: RequestMeter | None = None,
         tokens: Tokens | None = None,
         log: Log | None = None,
+        unread: Unread | None = None,
     ):
         self._app = app
         self._live = live
@@ -68,6 +70,7 @@ class Gate:
         self._meter = meter
         self._tokens = tokens
         self._log = log
+        self._unread = Unread(settings, None) if unread is None else unread
         self._request_id = RequestIds().of
 
     def __call__(
@@ -84,6 +87,8 @@ class Gate:
         if (
             environ["PATH_INFO"] == TOPICS
             and (method == "GET" or method == "HEAD")
+            and "CONTENT_LENGTH" not in environ
+            and "HTTP_TRANSFER_ENCODING" not in environ
             and _has_one_host(environ)
         ):
             body = self._quick(environ, loaded)
@@ -140,6 +145,8 @@ class Gate:
                 headers.extend(one for one in PAGE_HEADERS if one[0] not in given)
             if (trace := traceparent(environ)) is not None:
                 headers.append(("traceparent", trace))
+            if "connection" not in given and has_body(environ) and not self._unread.finish(environ):
+                headers.append(("connection", "close"))
             return start_response(status, headers, exc_info)
 
         try:
@@ -206,7 +213,7 @@ class Gate:
             self._meter.rejected(reason)
         body = document(status, detail, request_id=request_id)
         start(
-            f"{status.value} {status.phrase}",
+            status_line(status),
             [
                 ("content-type", PROBLEM_JSON),
                 ("content-length", str(len(body))),

@@ -50,12 +50,16 @@ def within_threads(settings: Settings) -> Settings:
 def configuration(address: str, options: ServerOptions, settings: Settings) -> dict[str, Any]:
     """Gunicorn's settings; ``address`` is a numeric IP address."""
     host = f"[{address}]" if ":" in address else address
-    meinheld = options.server == "meinheld"
+    worker = (
+        "service.meinheld_worker.MeinheldWorker"
+        if options.server == "meinheld"
+        else "service.gunicorn_worker.QuietWorker"
+    )
     return {
         "bind": [f"{host}:{options.port}"],
         "workers": options.workers,
-        "worker_class": "service.meinheld_worker.MeinheldWorker" if meinheld else "gthread",
-        "threads": 1 if meinheld else THREADS,
+        "worker_class": worker,
+        "threads": 1 if options.server == "meinheld" else THREADS,
         "worker_connections": options.max_connections,
         "keepalive": KEEPALIVE_SECONDS,
         "timeout": SILENT_SECONDS,

@@ -16,7 +16,7 @@ from typing import Any
 from service.environ import BATCH, LOADED, QUERY, REQUEST_ID
 from service.live import LoadedModel
 from service.request_id import traceparent
-from service.request_meter import ROUTES
+from service.request_meter import ROUTES, is_failure
 
 WAITING = 10_000
 """Lines that may wait to be written; more are left out, and their number is told."""
@@ -133,10 +133,9 @@ class AccessLog:
         self, environ: dict[str, Any], status: str, nanoseconds: int, kernel: int | None
     ) -> None:
         """Logs an answer, or leaves it out."""
-        # A 503 says that there is too much to do already.
         if not self._share and status[0] != "5":
             return
-        failed = status[0] == "5" and status != "503"
+        failed = is_failure(status)
         if not failed and random.random() >= self._share:
             return
         path = environ["PATH_INFO"]

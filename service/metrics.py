@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -24,6 +22,7 @@ from service.answer_counts import LABEL_NAME, LIVE, NAMES
 from service.comparison_metrics import comparisons
 from service.counters import Series
 from service.ledger import Ledger, Totals
+from service.metrics_server import MetricsServer
 from topiccore import TopiccoreError
 
 _HELP = {
@@ -166,16 +165,15 @@ def _distances(
     return family
 
 
-def serve_metrics(folder: Path, host: str, port: int) -> WSGIServer:
-    """Gives the metrics to whoever asks, from a thread of this process; raises ``MetricsError``."""
+def serve_metrics(folder: Path, host: str, port: int) -> MetricsServer:
+    """Gives the metrics to whoever asks, from threads of this process; raises ``MetricsError``."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ServiceCollector(folder))
     try:
-        server, _ = start_http_server(port, host, registry)
+        server = MetricsServer(host, port, make_wsgi_app(registry))
     except OSError as error:
         raise MetricsError(
             f"cannot give metrics at {host}:{port}: {error.strerror or error}"
         ) from error
-    # A worker that is forked must not keep the port when this process has gone.
-    os.register_at_fork(after_in_child=server.socket.close)
+    server.start()
     return server

@@ -317,7 +317,8 @@ def _stats(number: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
             "model": {"type": ["string", "null"], "description": "id that most workers answer by"},
             "requests": _object({"total": whole, "refused": whole, "failed": whole})
             | {
-                "description": "of /v1/topics and /v1/topics:batch; refused: 503, failed: other 5xx"
+                "description": "of /v1/topics and /v1/topics:batch; refused: 503, "
+                "failed: any other 5xx but 501"
             },
             "request_seconds": histogram | {"description": "time within the application"},
             "kernel_seconds": histogram | {"description": "the model's part of it"},

@@ -37,13 +37,18 @@ def install(app: falcon.App[Any, Any]) -> None:
     app.add_error_handler(Exception, _unforeseen)
 
 
+def status_line(status: HTTPStatus) -> str:
+    """Code and phrase by RFC 9110, which Python before 3.13 does not have for every code."""
+    return str(falcon.code_to_http_status(status.value))
+
+
 def document(
     status: HTTPStatus, detail: str, field: str | None = None, request_id: str | None = None
 ) -> bytes:
     """The body of an error answer."""
     content: dict[str, Any] = {
         "type": "about:blank",
-        "title": status.phrase,
+        "title": status_line(status)[4:],
         "status": status.value,
         "detail": detail,
     }

@@ -56,6 +56,14 @@ def _series() -> list[Series]:
     return found
 
 
+def is_failure(status: str) -> bool:
+    """Whether a status of three digits tells that the server is at fault.
+
+    503 says that there is too much to do, 501 that the client's transfer coding is unknown.
+    """
+    return status[0] == "5" and status not in ("501", "503")
+
+
 class RequestMeter:
     """Counts into a file of shared memory; threads may share it."""
 

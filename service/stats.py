@@ -60,9 +60,9 @@ def summary(totals: Totals) -> dict[str, Any]:
     """The numbers of the answer.
 
     ``time`` is in seconds since 1970.  ``requests`` are those of ``ROUTES``; of them ``refused``
-    were answered 503 and ``failed`` with another 5xx.  A histogram has in ``counts[i]`` what took
-    at most ``bounds[i]`` seconds and more than the bound before, and one count more for the rest;
-    ``sum`` is in seconds.  ``answers`` are those of the current ``model``.
+    were answered 503 and ``failed`` with another 5xx but 501.  A histogram has in ``counts[i]``
+    what took at most ``bounds[i]`` seconds and more than the bound before, and one count more for
+    the rest; ``sum`` is in seconds.  ``answers`` are those of the current ``model``.
     """
     counts, model = totals.counts, totals.current
     statuses: Counter[str] = Counter()
@@ -77,8 +77,7 @@ def summary(totals: Totals) -> dict[str, Any]:
         "requests": {
             "total": statuses.total(),
             "refused": statuses["503"],
-            "failed": sum(n for status, n in statuses.items() if status[0] == "5")
-            - statuses["503"],
+            "failed": sum(n for status, n in statuses.items() if request_meter.is_failure(status)),
         },
         "request_seconds": _histogram(counts, request_meter.SECONDS_NAME, [(r,) for r in ROUTES]),
         "kernel_seconds": _histogram(counts, request_meter.KERNEL_NAME, [()]),

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ LABELS = [
 WORDS = {"honda": "V1", "civic": "V1", "truck": "V", "soup": "F", "creme": "F1", "custard": "F1"}
 
 COMMAND = str(Path(sys.executable).with_name("topiccore"))
+_PHRASES = {413: "Content Too Large", 414: "URI Too Long"}
+"""Those of RFC 9110 that Python before 3.13 knows by older names."""
 DEADLINE = 60
 """Seconds after which a server that does not start, answer or stop has failed the test."""
 
@@ -128,7 +130,8 @@ def check_problem_content(
     assert re.fullmatch("[0-9a-f]+-[0-9a-f]+", problem.pop("request_id"))
     assert found
     assert detail in found
-    expected = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
+    expected = {"type": "about:blank", "title": phrase, "status": status}
     if field is not None:
         expected["field"] = field
     assert problem == expected
@@ -212,6 +215,42 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(DEADLINE)
+
+
+def answers_over_one_connection(
+    server: RunningServer, head: bytes, body: bytes, number: int
+) -> tuple[list[tuple[int, bool]], int]:
+    """Status and announced end of so many answers to one request, and how many were lost.
+
+    Head and body go out one after the other, as most clients send them, over a connection that is
+    kept unless an answer says that it closes.
+    """
+    answers: list[tuple[int, bool]] = []
+    connection, lost = None, 0
+    for _ in range(number):
+        if connection is None:
+            connection = socket.create_connection(("127.0.0.1", server.port), DEADLINE)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(head)
+            for start in range(0, len(body), 100_000):
+                connection.sendall(body[start : start + 100_000])
+        response = HTTPResponse(connection)
+        try:
+            response.begin()
+            response.read()
+        except (HTTPException, ConnectionError):
+            lost += 1
+            connection.close()
+            connection = None
+            continue
+        answers.append((response.status, response.will_close))
+        if response.will_close:
+            connection.close()
+            connection = None
+    if connection is not None:
+        connection.close()
+    return answers, lost
 
 
 def free_port() -> int:

@@ -7,7 +7,12 @@ import re
 import socket
 
 import pytest
-from service_support import DEADLINE, running_server, save_tiny_artifact
+from service_support import (
+    DEADLINE,
+    answers_over_one_connection,
+    running_server,
+    save_tiny_artifact,
+)
 
 BODY = b'{"query":"honda"}'
 POST = b"POST /v1/topics HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -15,6 +20,7 @@ GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 LAST = b"GET /v1/model HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 """A well-formed request after which the server closes the connection."""
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n"
+TOKEN = b"a-token-for-the-tests"
 CHUNKS = b"11\r\n" + BODY + b"\r\n0\r\n\r\n"
 
 
@@ -26,17 +32,31 @@ def server(tmp_path_factory):
         yield server
 
 
-def exchange(server, data, *, half_close=False):
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A server that asks for a token."""
+    path = tmp_path_factory.mktemp("guarded") / "tiny"
+    save_tiny_artifact(path)
+    tokens = path.with_name("tokens")
+    tokens.write_bytes(TOKEN)
+    with running_server(path, path.parent, "--tokens", str(tokens)) as server:
+        yield server
+
+
+def exchange(server, data, *, half_close=False, piece=None):
     """The status codes of all answers until the server closes the connection.
 
     A connection that the server resets counts as closed, with what came before the reset.
     """
     received = b""
     connection = socket.create_connection(("127.0.0.1", server.port), DEADLINE)
-    with connection, contextlib.suppress(ConnectionResetError, BrokenPipeError):
-        connection.sendall(data)
-        if half_close:
-            connection.shutdown(socket.SHUT_WR)
+    with connection, contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(OSError):
+            step = piece or len(data)
+            for start in range(0, len(data), step):
+                connection.sendall(data[start : start + step])
+            if half_close:
+                connection.shutdown(socket.SHUT_WR)
         while part := connection.recv(65536):
             received += part
     # Bodies hold no line that looks like this one.
@@ -94,6 +114,36 @@ def test_huge_head(server, data, status):
     """The limit on the buffer may be met before the server knows which part is too long."""
     assert exchange(server, data + LAST) in ([status], [431], [400], [])
     assert exchange(server, LAST) == [200]
+
+
+@pytest.mark.parametrize("piece", [65_536, 20_000, 3_000])
+def test_a_head_of_64_kib_passes_and_twice_that_does_not(server, piece):
+    """Between the two it depends on how much of it the server finds at a time."""
+    for size, statuses in ((65_536, [200]), (131_073, [431])):
+        head = LAST.replace(b"\r\n\r\n", b"\r\nX: \r\n\r\n")
+        data = head.replace(b"X: ", b"X: " + b"a" * (size - len(head)))
+        assert len(data) == size
+        assert exchange(server, data, piece=piece) == statuses
+    assert exchange(server, LAST) == [200]
+
+
+def test_what_the_server_refuses_itself_has_no_body(server):
+    """The documented exception: these answers are not the application's."""
+    for data, status in (
+        (b"GET /healthz x HTTP/1.1\r\n\r\n", b"400"),
+        (GET + b"X: " + b"a" * 140_000 + b"\r\n\r\n", b"431"),
+        (b"GET /" + b"a" * 65_535 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"414"),
+    ):
+        received = b""
+        with socket.create_connection(("127.0.0.1", server.port), DEADLINE) as connection:
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                connection.sendall(data)
+            with contextlib.suppress(ConnectionResetError):
+                while part := connection.recv(65536):
+                    received += part
+        head, _, body = received.partition(b"\r\n\r\n")
+        assert head.split(b" ")[1] == status
+        assert (body, b"x-topiccore-model" in head.lower()) == (b"", False)
 
 
 def test_bare_line_feeds_end_lines_or_are_refused(server):
@@ -216,6 +266,52 @@ def test_bodies_that_are_refused_unread_leave_the_connection_in_step(server):
     endless = CHUNKED + b"\r\n" + (b"1000\r\n" + b" " * 4096 + b"\r\n") * 20 + b"0\r\n\r\n"
     assert exchange(server, endless + LAST) in ([413, 200], [413], [])
     assert exchange(server, LAST) == [200]
+
+
+KINDS = {
+    "401": (b"/v1/topics", b"application/json", 401),
+    "404": (b"/nowhere", b"application/json", 404),
+    "405": (b"/v1/model", b"application/json", 405),
+    "413": (b"/v1/topics", b"application/json", 413),
+    "415": (b"/v1/topics", b"text/plain", 415),
+}
+
+
+@pytest.mark.parametrize("size", [20, 40_000, 900_000, 1_100_000])
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_answer_is_lost_where_a_body_is_left_unread(guarded, kind, chunked, size):
+    """A small body is read after all; with a large one the answer says that the end has come."""
+    path, media, status = KINDS[kind]
+    if kind == "413" and size < 10_000:
+        pytest.skip("not too large")
+    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\n" % (path, media)
+    if kind != "401":
+        head += b"Authorization: Bearer %s\r\n" % TOKEN
+    body = b" " * size
+    if chunked:
+        head += b"Transfer-Encoding: chunked\r\n\r\n"
+        body = b"".join(b"4e20\r\n" + body[:20000] + b"\r\n" for _ in range(size // 20000))
+        body += b"0\r\n\r\n"
+    else:
+        head += b"Content-Length: %d\r\n\r\n" % size
+    answers, lost = answers_over_one_connection(guarded, head, body, 15)
+    assert (answers, lost) == ([(status, size > 1_048_576)] * 15, 0)
+
+
+def test_a_body_behind_a_get_costs_no_later_answer(guarded):
+    head = b"GET /v1/topics?q=honda HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n" % TOKEN
+    head += b"Content-Length: 300000\r\n\r\n"
+    assert answers_over_one_connection(guarded, head, b" " * 300_000, 15) == (
+        [(200, False)] * 15,
+        0,
+    )
+
+
+def test_who_waits_for_leave_to_send_a_body_is_not_asked_for_it(guarded):
+    head = b"POST /v1/topics HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head += b"Expect: 100-continue\r\nContent-Length: 17\r\n\r\n"
+    assert answers_over_one_connection(guarded, head, b"", 3) == ([(401, True)] * 3, 0)
 
 
 @pytest.mark.parametrize("name", [b"Content_Length", b"Transfer_Encoding", b"Content_Type"])

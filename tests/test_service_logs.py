@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import sys
 import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import falcon.testing
 import pytest
-from service_support import post, save_tiny_artifact, wait_for
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from service_support import DEADLINE, call, post, save_tiny_artifact, wait_for
 
 from service import logs, traces
 from service.app import create_app
@@ -152,6 +157,15 @@ def test_lines_that_cannot_be_written_are_lost_and_nothing_else():
     assert handler._queue.unfinished_tasks == 0
 
 
+def test_what_the_client_is_at_fault_for_is_no_failure(model, caplog):
+    environ = {"REQUEST_METHOD": "POST", "HTTP_TRANSFER_ENCODING": "gzip, chunked"}
+    for share, levels in ((0.0, []), (1.0, ["info"])):
+        client = falcon.testing.TestClient(create_app(model, log=AccessLog(share, False)))
+        with caplog.at_level(logging.INFO):
+            assert call(client, environ | {"CONTENT_TYPE": "application/json"}).status_code == 501
+        assert [line["level"] for line in lines(caplog)] == levels
+
+
 # --- traces -------------------------------------------------------------------------------------
 
 
@@ -169,11 +183,6 @@ def test_traces_that_are_not_installed(model, monkeypatch):
 
 
 def test_spans(model):
-    pytest.importorskip("opentelemetry.sdk")
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -190,3 +199,34 @@ def test_spans(model):
     assert two.attributes["http.response.status_code"] == 404
     assert three.parent is None
     assert SECRET not in "".join(span.to_json() for span in exporter.get_finished_spans())
+
+
+def test_spans_reach_the_place_that_is_named(model, monkeypatch):
+    received = queue.Queue()
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.put((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{collector.server_port}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+        ask(falcon.testing.TestClient(traces.exporting(create_app(model))))
+        sent = b""
+        while sent.count(b"topiccore.request_id") < 4:
+            path, body = received.get(timeout=DEADLINE)
+            assert path == "/v1/traces"
+            sent += body
+        collector.shutdown()
+    for text in (b"topiccore", b"GET /v1/topics", b"GET other", model.id.encode()):
+        assert text in sent
+    assert SECRET.encode() not in sent

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.request import urlopen
 
 import pytest
+from gunicorn.config import Config
+from gunicorn.http.errors import InvalidHeader
 from service_support import (
     COMMAND,
     DEADLINE,
     Askers,
     answer,
+    answers_over_one_connection,
     check_problem_content,
     children,
     free_port,
@@ -27,6 +32,7 @@ from service_support import (
 )
 
 from service.gunicorn_server import THREADS, configuration, within_threads
+from service.gunicorn_worker import QuietWorker
 from service.options import ServerOptions
 from service.settings import Settings
 from topiccore import load
@@ -124,6 +130,68 @@ def test_malformed_requests(gunicorn, data):
     assert gunicorn.ask("/healthz")[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /v1/topics?q=zebrafish\r\nHost: x\r\n\r\n", 400),
+        (b"GET /v1/topics?q=zebrafish\0 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /v1/topics?q=the zebrafish HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /v1/topics?q=zebrafish HTTP/9.9\r\nHost: x\r\n\r\n", 400),
+        (b"GET /v1/topics?q=zebrafish HTTP/1.1\r\nHost: x\r\nzebrafish\r\n\r\n", 400),
+        (b"zebrafish /v1/topics HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n{"query":"zebrafish"}\r\n\r\n', 400),
+        (b"GET /v1/topics?q=zebrafish" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: zebrafish" + b"a" * 9000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nExpect: zebrafish\r\n\r\n", 417),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: zebrafish\r\n\r\n", 501),
+    ],
+)
+def test_what_is_no_request_is_neither_logged_nor_sent_back(gunicorn, data, status):
+    lines = gunicorn.log.count("\n")
+    with socket.create_connection(("127.0.0.1", gunicorn.port), 30) as connection:
+        connection.sendall(data)
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := connection.recv(65536):
+                received += part
+    *_, head, body = received.split(b"\r\n\r\n")
+    assert head.split(b" ")[1] == str(status).encode()
+    assert b"\r\nconnection: close" in head
+    assert b"\r\ncontent-type: application/problem+json" in head
+    problem = json.loads(body)
+    phrase = head.split(b"\r\n")[0].partition(b" ")[2][4:].decode()
+    assert (problem["status"], problem["title"]) == (status, phrase)
+    assert b"zebrafish" not in received.lower()
+    wait_for(lambda: gunicorn.log.count("\n") == lines + 1)
+    assert "refused what is no request: " in gunicorn.log.splitlines()[-1]
+    assert "zebrafish" not in gunicorn.log.lower()
+
+
+@pytest.mark.parametrize("size", [40_000, 900_000, 1_100_000])
+@pytest.mark.parametrize("media", [b"text/plain", b"application/json"])
+def test_no_answer_is_lost_where_a_body_is_left_unread(gunicorn, media, size):
+    head = b"POST /v1/topics HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\n" % media
+    head += b"Content-Length: %d\r\n\r\n" % size
+    answers, lost = answers_over_one_connection(gunicorn, head, b" " * size, 10)
+    status = 415 if media == b"text/plain" else 413
+    assert (answers, lost) == ([(status, size > 1_048_576)] * 10, 0)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, InvalidHeader])
+def test_a_failure_of_the_worker_is_told_without_the_request(caplog, error):
+    worker = QuietWorker(0, 0, [], None, 1, Config(), logging.getLogger("worker"))
+    worker.tmp.close()
+    request = SimpleNamespace(method="GET", uri="/v1/topics?q=zebrafish")
+    client, server = socket.socketpair()
+    with client, server:
+        worker.handle_error(request, server, ("127.0.0.1", 1), error("zebrafish"))
+        answer = client.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    (record,) = caplog.records
+    assert (record.levelname, error.__name__ in record.message) == ("ERROR", True)
+    assert "zebrafish" not in caplog.text + answer.decode()
+
+
 def test_a_new_artifact_and_a_killed_worker(tmp_path):
     ids = [save_tiny_artifact(tmp_path / name, collection=name) for name in ("one", "two")]
     link(tmp_path / "one", tmp_path / "link")
@@ -163,6 +231,9 @@ def test_metrics_tokens_and_logs(path, tmp_path, kind, mode, warnings):
         (tmp_path / "tokens").write_text("another" + TOKEN)
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: server.log.count("tokens read") == 2)
+        unchanged = 'topiccore_reloads_total{result="unchanged"} 2.0'
+        # The artifact is looked at after the tokens, which a worker that is killed must have done.
+        wait_for(lambda: unchanged in metrics(port))
         assert server.ask("/v1/topics?q=honda", **headers)[0] == 401
         name = 'topiccore_http_requests_total{method="GET",route="/v1/topics",status="%s"} %s.0\n'
         # A killed worker takes along what its log thread has not written yet.
@@ -174,7 +245,7 @@ def test_metrics_tokens_and_logs(path, tmp_path, kind, mode, warnings):
         assert name % (200, 10) in text
         assert name % (401, 2) in text
         assert 'topiccore_rejected_requests_total{reason="token"} 2.0' in text
-        assert 'topiccore_reloads_total{result="unchanged"} 2.0' in text
+        assert unchanged in text
         lines = [json.loads(line) for line in server.log.splitlines()]
         assert sum(line.get("route") == "/v1/topics" for line in lines) == 12
         assert server.stop(signal.SIGTERM) == 0
