@@ -75,7 +75,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--against",
         metavar="VERSION",
-        help="compare with this one (default: the version of 'current', else the channel's)",
+        help="compare with this one (default: the version of 'current', else the channel's); "
+        "for the channel 'current' only with --override",
     )
     one.add_argument(
         "--margin",

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 import topiccore
+from registry.baseline import Baseline
 from registry.latency import Bounds, judge, score_alternately
 from registry.quality import of_figures, of_queries
 from registry.queries import QuerySource, label_texts
 from topiccore import TopicModel
-from topiccore.errors import ArtifactError, TopiccoreError
+from topiccore.errors import ArtifactError
 
 WARM_UP_QUERIES = ("used car", "", "cheap flights to new york", "東京 ホテル", "\x00" * 64)
 
@@ -82,12 +83,12 @@ def check_artifact(path: Path, identity: str) -> tuple[Gate, TopicModel | None]:
 def run_gates(
     path: Path,
     identity: str,
-    against: Path | None,
+    baseline: Baseline,
     source: QuerySource,
     limits: Limits,
     tell: Callable[[str], None],
 ) -> list[Gate]:
-    """All gates of the version in ``path``; ``against`` is the one that it must not be worse than.
+    """All gates of the version in ``path``, which must not be worse than the baseline.
 
     The gates behind one that leaves no model to measure are skipped.  Raises ``TopiccoreError``
     for queries that the user names and that cannot be read.
@@ -95,16 +96,17 @@ def run_gates(
     tell("artifact: loading and asking")
     sound, model = check_artifact(path, identity)
     if model is None:
-        return [sound, *_skipped("the artifact does not work")]
-    if against is None:
-        return [sound, *_skipped("there is no version to compare with")]
-    if against == path:
-        return [sound, *_skipped("it is the version to compare with")]
-    try:
-        previous = topiccore.load(against)
-    except TopiccoreError as error:
+        return [sound, *_unmeasured("skipped", "the artifact does not work")]
+    if baseline.identity is None:
+        return [sound, *_unmeasured("skipped", "there is no version to compare with")]
+    if identity == baseline.served:
+        return [sound, *_unmeasured("skipped", "it is the version that is served")]
+    if identity == baseline.identity:
+        return [sound, *_unmeasured("failed", "not measured: it would be compared with itself")]
+    previous = baseline.model
+    if previous is None:
         # Nothing is worse than what cannot be served at all.
-        return [sound, *_skipped(f"the version to compare with does not load: {error}")]
+        return [sound, *_unmeasured("skipped", f"nothing to compare with: {baseline.remark}")]
     queries, remark = source.labelled(model, tell)
     if queries is not None:
         tell(f"quality: both versions on {len(queries)} labelled queries")
@@ -117,8 +119,8 @@ def run_gates(
     return [sound, Gate("quality", state, text, figures), _latency(model, previous, texts, limits)]
 
 
-def _skipped(why: str) -> list[Gate]:
-    return [Gate(name, "skipped", why) for name in ("quality", "latency")]
+def _unmeasured(state: str, why: str) -> list[Gate]:
+    return [Gate(name, state, why) for name in ("quality", "latency")]
 
 
 def _latency(model: TopicModel, previous: TopicModel, texts: Sequence[str], limits: Limits) -> Gate:

@@ -117,8 +117,44 @@ def test_a_reason_overrides_and_is_kept(current, labels, root, capsys):
 def test_other_channels_are_held_to_current_too(current, labels, capsys):
     arguments = ["promote", current["bad"], "--channel", "canary", "--labels", labels]
     assert ask(capsys, *arguments, *LENIENT)[0] == 4
+    # With itself there is nothing to compare, and so nothing that passes.
     code, content, _ = ask(capsys, *arguments, "--against", current["bad"])
+    assert (code, states(content)["quality"], states(content)["latency"]) == (4, "failed", "failed")
+    # What is served may be had by any channel: there it is no worse than itself.
+    code, content, _ = ask(capsys, "promote", "current", "--channel", "canary")
     assert (code, states(content)["quality"]) == (0, "skipped")
+
+
+@pytest.mark.parametrize("against", ["bad", "worse"])
+def test_current_is_held_to_what_it_serves(
+    current, labels, root, tmp_path, taxonomy, capsys, against
+):
+    # As bad as the one that is to be promoted: beside it nothing has fallen.
+    save(named(shuffled(small_artifact(taxonomy)), "worse"), tmp_path / "worse")
+    worse = push(Registry(root), tmp_path / "worse", ANN).identity
+    other = {"bad": current["bad"], "worse": worse}[against]
+    arguments = ["promote", current["bad"], "--labels", labels, *LENIENT, "--against", other]
+    code, _, errors = ask(capsys, *arguments)
+    assert code == 1
+    assert f"compared with the version that it serves, {current['good'][:12]}" in errors
+    assert Registry(root).current("current") == current["good"]
+    code, _, _ = ask(capsys, *arguments, "--override", "the labels are wrong")
+    assert code == 0
+    record = history.read_history(root, "current")[-1]
+    assert (record["against"], record["override"]) == (other, "the labels are wrong")
+    assert record["gates"][1]["state"] == ("failed" if against == "bad" else "passed")
+
+
+def test_naming_what_is_served_changes_nothing(current, labels, capsys):
+    arguments = ["--labels", labels, *LENIENT, "--against", "current"]
+    assert ask(capsys, "promote", current["bad"], *arguments)[0] == 4
+    assert ask(capsys, "promote", current["same"], *arguments)[0] == 0
+
+
+def test_the_first_version_compared_with_itself(versions, root, capsys):
+    code, content, _ = ask(capsys, "promote", versions["bad"], "--against", versions["bad"])
+    assert (code, states(content)["quality"]) == (4, "failed")
+    assert Registry(root).current("current") is None
 
 
 def test_the_bound_on_latency(current, labels, capsys):
