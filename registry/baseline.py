@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import topiccore
-from registry import layout
+from registry import history, layout
 from registry.errors import RegistryError
 from registry.store import Registry
 from topiccore import TopicModel
@@ -16,8 +17,8 @@ from topiccore.errors import TopiccoreError
 class Baseline:
     """``identity`` is ``None`` where nothing is served yet and none was named.
 
-    ``served``: the id of the version that is served.  ``model`` is ``None`` where there is none to
-    compare with; ``remark`` tells why it does not load.
+    ``served``: the id of the version that is served.  ``model`` is ``None`` where none loads;
+    ``remark`` tells which do not, and why.
     """
 
     served: str | None
@@ -31,30 +32,46 @@ def find_baseline(
 ) -> Baseline:
     """What a version must not be worse than to be had by a channel, which has ``before`` now.
 
-    The version of the channel ``current``, or where that has none, ``before``.  ``against`` names
-    another: for the channel ``current`` only together with an ``override``, else ``RegistryError``
-    is raised.
+    The version of the channel ``current``, or where that has none, ``before``; where it does not
+    load, the last one of the channel before it that does.  ``against`` names another: for the
+    channel ``current`` only together with an ``override``, else ``RegistryError`` is raised.
     """
     current = channel == layout.CURRENT
-    served = before if current else registry.current(layout.CURRENT) or before
-    if against is None or against == served:
-        against = served
-    elif current and served is not None and override is None:
+    held = registry.current(layout.CURRENT)
+    served = before if current else held or before
+    if served is None:
+        return Baseline(None, None) if against is None else _first_that_loads(registry, [against])
+    yardstick = layout.CURRENT if current or held else channel
+    found = _first_that_loads(registry, [served, *_earlier(registry, yardstick, served)])
+    if against is None or against in (served, found.identity):
+        return replace(found, served=served)
+    if current and override is None:
         raise RegistryError(
             f"{registry.root}: what {layout.CURRENT!r} is to have is compared with the version "
             f"that it serves, {served[:12]}; with {against[:12]} instead only by --override REASON"
         )
-    if against is None:
-        return Baseline(served, None)
-    try:
-        return Baseline(served, against, _load(registry, against))
-    except TopiccoreError as error:
-        return Baseline(served, against, None, f"{against[:12]} does not load: {error}")
+    return replace(_first_that_loads(registry, [against]), served=served)
 
 
-def _load(registry: Registry, identity: str) -> TopicModel:
-    path = registry.version_path(identity)
-    model = topiccore.load(path)
-    if model.id != identity:
-        raise RegistryError(f"{path}: holds {model.id}")
-    return model
+def _earlier(registry: Registry, channel: str, served: str) -> list[str]:
+    """The versions that rollbacks would go back to, the last one first."""
+    records = history.read_history(registry.root, channel)
+    # What was gone back from, or was never reached, is no measure.
+    if history.last_change(records) != served:
+        records = [*records, {"action": "found", "to": served}]
+    return history.trail(records)[-2::-1]
+
+
+def _first_that_loads(registry: Registry, identities: Sequence[str]) -> Baseline:
+    problems = []
+    for identity in identities:
+        path = registry.version_path(identity)
+        try:
+            model = topiccore.load(path)
+            if model.id != identity:
+                raise RegistryError(f"{path}: holds {model.id}")
+        except TopiccoreError as error:
+            problems.append(f"{identity[:12]} does not load: {error}")
+        else:
+            return Baseline(None, identity, model, "; ".join(problems))
+    return Baseline(None, identities[0], None, "; ".join(problems))

@@ -102,11 +102,14 @@ def run_gates(
     if identity == baseline.served:
         return [sound, *_unmeasured("skipped", "it is the version that is served")]
     if identity == baseline.identity:
-        return [sound, *_unmeasured("failed", "not measured: it would be compared with itself")]
+        why = "not measured: it would be compared with itself"
+        return [sound, *_unmeasured("failed", why + _because(baseline))]
     previous = baseline.model
     if previous is None:
-        # Nothing is worse than what cannot be served at all.
-        return [sound, *_unmeasured("skipped", f"nothing to compare with: {baseline.remark}")]
+        why = "not measured: no version to compare with loads"
+        return [sound, *_unmeasured("failed", why + _because(baseline))]
+    if baseline.remark:
+        tell(f"compared with the earlier version {previous.id[:12]}{_because(baseline)}")
     queries, remark = source.labelled(model, tell)
     if queries is not None:
         tell(f"quality: both versions on {len(queries)} labelled queries")
@@ -114,9 +117,15 @@ def run_gates(
     else:
         quality = of_figures(model, previous, limits.margin, remark)
     state, text, figures = quality
+    if baseline.remark:
+        text += f"; against the earlier version {previous.id[:12]}{_because(baseline)}"
     texts = label_texts(model) if queries is None else queries.texts
     tell(f"latency: both versions in turns, {limits.rounds} rounds")
     return [sound, Gate("quality", state, text, figures), _latency(model, previous, texts, limits)]
+
+
+def _because(baseline: Baseline) -> str:
+    return f", because {baseline.remark}" if baseline.remark else ""
 
 
 def _unmeasured(state: str, why: str) -> list[Gate]:

@@ -52,7 +52,8 @@ def promote(
     """Points a channel at a version that passes its gates.
 
     It is compared with the version of the channel ``current``, or where that has none, with the
-    channel's own; or with ``against``, which for the channel ``current`` takes an ``override``.
+    channel's own; where that is damaged, with the last one before it that loads.  Or with
+    ``against``, which for the channel ``current`` takes an ``override``.
     ``override`` is a reason to promote a version that is worse; none helps one that does not work.
     With ``canary``, what a running service has counted of both is a further gate.  Raises
     ``ConflictError`` when the channel's version is not ``expected`` at first or changes while the

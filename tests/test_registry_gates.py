@@ -192,11 +192,60 @@ def test_a_version_under_another_id(tmp_path, taxonomy):
     assert "holds" in check_artifact(tmp_path / "one", "0" * 64)[0].text
 
 
-def test_a_current_version_that_is_damaged_holds_nobody_up(current, root, capsys):
-    (root / "versions" / current["good"] / "bias.npy").unlink()
-    code, content, _ = ask(capsys, "promote", current["same"])
-    assert (code, states(content)["quality"]) == (0, "skipped")
-    assert "does not load" in content["gates"][1]["text"]
+def damage(root, identity):
+    """Changes a byte, which only checksums find."""
+    path = root / "versions" / identity / "bias.npy"
+    path.chmod(0o644)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_current_version_that_is_damaged_lets_nothing_pass(current, labels, root, capsys):
+    damage(root, current["good"])
+    for version in ("same", "bad"):
+        code, content, errors = ask(capsys, "promote", current[version], "--labels", labels)
+        assert (code, content["state"], states(content)["quality"]) == (4, "refused", "failed")
+        assert "no version to compare with loads" in errors
+        assert "bias.npy: its SHA-256" in errors
+    assert Registry(root).current("current") == current["good"]
+    arguments = ["promote", current["same"], "--override", "the disk has failed"]
+    assert ask(capsys, *arguments)[0] == 0
+    assert history.read_history(root, "current")[-1]["override"] == "the disk has failed"
+
+
+def test_a_damaged_current_version_is_replaced_by_the_one_before_it_as_a_measure(
+    current, labels, root, tmp_path, taxonomy, capsys
+):
+    save(named(small_artifact(taxonomy), "third"), tmp_path / "third")
+    third = push(Registry(root), tmp_path / "third", ANN).identity
+    options = ["--labels", labels, *LENIENT]
+    assert ask(capsys, "promote", current["same"], *options)[0] == 0
+    damage(root, current["same"])
+    code, content, errors = ask(capsys, "promote", current["bad"], *options)
+    assert (code, states(content)["quality"]) == (4, "failed")
+    assert "precision fell by" in errors
+    # That one itself is what a rollback is for.
+    code, content, errors = ask(capsys, "promote", current["good"], *options)
+    assert (code, states(content)["quality"]) == (4, "failed")
+    assert "compared with itself" in errors
+    code, content, _ = ask(capsys, "promote", third, *options)
+    assert (code, content["state"]) == (0, "promoted")
+    record = history.read_history(root, "current")[-1]
+    assert (record["from"], record["against"]) == (current["same"], current["good"])
+    assert f"{current['same'][:12]} does not load" in record["gates"][1]["text"]
+
+
+def test_what_was_gone_back_from_is_no_measure(current, labels, root, tmp_path, taxonomy, capsys):
+    save(named(shuffled(small_artifact(taxonomy)), "worse"), tmp_path / "worse")
+    worse = push(Registry(root), tmp_path / "worse", ANN).identity
+    options = ["--labels", labels, *LENIENT]
+    assert ask(capsys, "promote", worse, *options, "--override", "a try")[0] == 0
+    assert ask(capsys, "rollback")[0] == 0
+    damage(root, current["good"])
+    code, _, errors = ask(capsys, "promote", current["bad"], *options)
+    assert code == 4
+    assert "no version to compare with loads" in errors
 
 
 def test_labels_that_cannot_be_read(current, tmp_path, capsys):
