@@ -73,6 +73,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_channel(one)
     _add_labels(one)
     one.add_argument(
+        "--figures-only",
+        type=_reason,
+        metavar="REASON",
+        help="where there are no queries, go by the figures in the manifests; the reason is kept",
+    )
+    one.add_argument(
         "--against",
         metavar="VERSION",
         help="compare with this one (default: the version of 'current', else the channel's); "
@@ -265,7 +271,9 @@ def _promote(arguments: argparse.Namespace) -> int:
             identity,
             arguments.channel,
             _author(arguments),
-            source=QuerySource(arguments.labels, arguments.config, arguments.cache),
+            source=QuerySource(
+                arguments.labels, arguments.config, arguments.cache, arguments.figures_only
+            ),
             limits=Limits(margin=arguments.margin, ratio=arguments.latency_ratio),
             canary=_canary(arguments),
             expected=_expected(registry, arguments.expect),

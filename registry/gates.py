@@ -13,7 +13,7 @@ import numpy as np
 import topiccore
 from registry.baseline import Baseline
 from registry.latency import Bounds, judge, score_alternately
-from registry.quality import of_figures, of_queries
+from registry.quality import not_measured, of_figures, of_queries
 from registry.queries import QuerySource, label_texts
 from topiccore import TopicModel
 from topiccore.errors import ArtifactError
@@ -114,8 +114,10 @@ def run_gates(
     if queries is not None:
         tell(f"quality: both versions on {len(queries)} labelled queries")
         quality = of_queries(model, previous, queries, limits.margin)
-    else:
+    elif source.figures_only:
         quality = of_figures(model, previous, limits.margin, remark)
+    else:
+        quality = not_measured(remark)
     state, text, figures = quality
     if baseline.remark:
         text += f"; against the earlier version {previous.id[:12]}{_because(baseline)}"

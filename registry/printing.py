@@ -102,8 +102,12 @@ def record_text(record: dict[str, Any]) -> str:
     )
     if record.get("reason"):
         text += f": {_printable(record['reason'])}"
-    if record.get("override"):
-        text += f" [gates overridden: {_printable(record['override'])}]"
+    for key, told in (
+        ("override", "gates overridden"),
+        ("figures_only", "content with the manifests' figures"),
+    ):
+        if record.get(key):
+            text += f" [{told}: {_printable(record[key])}]"
     return text
 
 

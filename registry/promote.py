@@ -74,6 +74,7 @@ def promote(
     details = {
         "reason": reason,
         "override": override,
+        "figures_only": source.figures_only,
         "against": baseline.identity,
         "gates": [gate.as_json() for gate in gates],
     }

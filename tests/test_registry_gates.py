@@ -293,8 +293,39 @@ def test_figures_of_other_queries_do_not_count(taxonomy):
     assert "not of the same test queries" in text
 
 
+def test_without_queries_nothing_passes_by_itself(versions, root, tmp_path, taxonomy, capsys):
+    ids = []
+    for name, wrong in (("one", False), ("two", True)):
+        made = shuffled(small_artifact(taxonomy)) if wrong else small_artifact(taxonomy)
+        # Weights that changed after they were measured: figures do not tell.
+        save(named(made, name, {"precision": 0.9, "coverage": 0.7}), tmp_path / name)
+        ids.append(push(Registry(root), tmp_path / name, ANN).identity)
+    assert ask(capsys, "promote", ids[0])[0] == 0
+    code, content, errors = ask(capsys, "promote", ids[1], *LENIENT)
+    assert (code, states(content)["quality"]) == (4, "failed")
+    for part in ("not measured", "no-cache", "--labels", "topiccore train collections", "override"):
+        assert part in errors
+    assert Registry(root).current("current") == ids[0]
+    with pytest.raises(SystemExit):
+        ask(capsys, "promote", ids[1], *LENIENT, "--figures-only", "")
+    arguments = ["promote", ids[1], *LENIENT, "--figures-only", "no network today"]
+    code, content, _ = ask(capsys, *arguments)
+    assert (code, states(content)["quality"]) == (0, "passed")
+    record = history.read_history(root, "current")[-1]
+    assert (record["figures_only"], record["override"]) == ("no network today", None)
+    assert record["gates"][1]["figures"]["measured_on"] == "figures of the manifests"
+
+
+def test_where_there_are_queries_they_decide(current, labels, capsys):
+    arguments = ["promote", current["bad"], "--labels", labels, "--figures-only", "in a hurry"]
+    code, content, _ = ask(capsys, *arguments, *LENIENT)
+    assert (code, content["gates"][1]["figures"]["measured_on"]) == (4, "labelled queries")
+
+
 def test_without_figures_nothing_passes(current, capsys):
-    code, content, errors = ask(capsys, "promote", current["same"], *LENIENT)
+    code, content, errors = ask(
+        capsys, "promote", current["same"], *LENIENT, "--figures-only", "no network"
+    )
     assert (code, states(content)["quality"]) == (4, "failed")
     assert "carries no figures" in errors
     assert "no-cache" in errors
