@@ -45,12 +45,29 @@ class Limits:
     """How much worse a version may be.
 
     ``margin``: how far precision and coverage may fall, in [0, 1], as long as the fall is within
-    what chance does.  ``ratio``: of its time per query to the current one's.
+    what chance does.  ``ratio``: of its time per query to the current one's.  ``reason``: why they
+    are looser than these.
     """
 
     margin: float = 0.005
     ratio: float = 1.25
     rounds: int = 25
+    reason: str | None = None
+
+    def looser(self) -> list[str]:
+        """Which of them let more pass than the defaults do; texts."""
+        pairs = (
+            ("--margin", self.margin, Limits.margin),
+            ("--latency-ratio", self.ratio, Limits.ratio),
+        )
+        # One that is no number lets everything pass.
+        return [
+            f"{name} {one:g} (default: {usual:g})" for name, one, usual in pairs if not one <= usual
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """The limits as they stand in histories."""
+        return {"margin": self.margin, "latency_ratio": self.ratio, "reason": self.reason}
 
 
 def check_artifact(path: Path, identity: str) -> tuple[Gate, TopicModel | None]:

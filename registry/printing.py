@@ -102,12 +102,13 @@ def record_text(record: dict[str, Any]) -> str:
     )
     if record.get("reason"):
         text += f": {_printable(record['reason'])}"
-    for key, told in (
-        ("override", "gates overridden"),
-        ("figures_only", "content with the manifests' figures"),
+    for told, reason in (
+        ("gates overridden", record.get("override")),
+        ("content with the manifests' figures", record.get("figures_only")),
+        ("looser limits", (record.get("limits") or {}).get("reason")),
     ):
-        if record.get(key):
-            text += f" [{told}: {_printable(record[key])}]"
+        if reason:
+            text += f" [{told}: {_printable(reason)}]"
     return text
 
 

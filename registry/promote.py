@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from registry import channels
 from registry.baseline import find_baseline
 from registry.canary import Canary, canary_gate
-from registry.errors import ConflictError, GateError
+from registry.errors import ConflictError, GateError, RegistryError
 from registry.gates import Gate, Limits, run_gates
 from registry.history import Record
 from registry.people import Author
@@ -57,9 +57,12 @@ def promote(
     ``override`` is a reason to promote a version that is worse; none helps one that does not work.
     With ``canary``, what a running service has counted of both is a further gate.  Raises
     ``ConflictError`` when the channel's version is not ``expected`` at first or changes while the
-    gates run, and ``GatesFailedError``, after the refusal is recorded.
+    gates run, ``GatesFailedError``, after the refusal is recorded, and ``RegistryError`` for limits
+    looser than the defaults without a reason.
     """
     check_channel_name(channel)
+    if (looser := limits.looser()) and not (limits.reason or override):
+        raise RegistryError(f"{', '.join(looser)}: looser limits need --limits-reason REASON")
     before = registry.current(channel)
     if expected not in (channels.ANY, before):
         channels.expect(registry, channel, expected)
@@ -75,6 +78,7 @@ def promote(
         "reason": reason,
         "override": override,
         "figures_only": source.figures_only,
+        "limits": limits.as_json(),
         "against": baseline.identity,
         "gates": [gate.as_json() for gate in gates],
     }

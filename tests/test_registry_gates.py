@@ -61,7 +61,7 @@ def states(content):
     return {gate["name"]: gate["state"] for gate in content["gates"]}
 
 
-LENIENT = ["--latency-ratio", "1000"]
+LENIENT = ["--latency-ratio", "1000", "--limits-reason", "other things run here"]
 """What these tests run on may be doing anything."""
 
 
@@ -162,7 +162,31 @@ def test_the_bound_on_latency(current, labels, capsys):
     code, content, errors = ask(capsys, *arguments, "0.000001")
     assert (code, states(content)["latency"]) == (4, "failed")
     assert "at most 1e-06" in errors
-    assert ask(capsys, *arguments, "1000")[0] == 0
+    assert ask(capsys, *arguments, "1000", "--limits-reason", "other things run here")[0] == 0
+
+
+@pytest.mark.parametrize("looser", [["--latency-ratio", "1000"], ["--margin", "1"]])
+def test_looser_limits_need_a_reason_that_is_kept(current, labels, root, capsys, looser):
+    arguments = ["promote", current["same"], "--labels", labels, *looser]
+    # Why it is promoted does not tell why it may be worse; pipelines always give that.
+    code, _, errors = ask(capsys, *arguments, "--reason", "pipeline 7")
+    assert code == 1
+    assert f"{' '.join(looser)} (default: " in errors
+    assert "--limits-reason" in errors
+    assert Registry(root).current("current") == current["good"]
+    with pytest.raises(SystemExit):
+        ask(capsys, *arguments, "--limits-reason", " ")
+    reasons = ["--limits-reason", "a busy machine", "--override", "whatever the latency"]
+    assert ask(capsys, *arguments, *reasons)[0] == 0
+    limits = history.read_history(root, "current")[-1]["limits"]
+    assert limits["reason"] == "a busy machine"
+    assert limits[looser[0][2:].replace("-", "_")] == float(looser[1])
+
+
+def test_tighter_limits_need_none(current, labels, capsys):
+    arguments = ["promote", current["same"], "--labels", labels, "--margin", "0"]
+    code, content, _ = ask(capsys, *arguments, "--latency-ratio", "0.000001")
+    assert (code, states(content)["quality"], states(content)["latency"]) == (4, "passed", "failed")
 
 
 def test_a_corrupt_version_is_never_promoted(current, root, capsys):
