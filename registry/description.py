@@ -43,7 +43,7 @@ def version(registry: Registry, identity: str) -> dict[str, Any]:
     found["path"] = str(registry.version_path(identity))
     try:
         record = registry.record(identity)
-        found |= {key: record.get(key) for key in ("host", "topiccore", "report")}
+        found |= {key: record.get(key) for key in ("host", "topiccore", "report", "report_added")}
         loaded = artifact.load(registry.version_path(identity))
         found |= {
             "encoding": loaded.encoding,

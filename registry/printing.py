@@ -70,7 +70,10 @@ def version_text(found: dict[str, Any]) -> str:
         lines.append(f"  {name:16}{value:.4g}" if _is_number(value) else f"  {name:16}{value}")
     if found.get("report"):
         report = found["report"]
-        lines.append(f"report    on {report['queries']} {report['measured_on']}")
+        text = f"report    on {report['queries']} {report['measured_on']}"
+        if added := found.get("report_added"):
+            text += f", added {_moment(added['when'])} by {added['who']}"
+        lines.append(text)
     for title, content in (
         ("settings", found["training"].get("settings")),
         ("data", found["data"]),
