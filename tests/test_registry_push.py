@@ -238,6 +238,19 @@ def test_commands(root, one, capsys, monkeypatch):
     assert "rows.npy" in shown["damage"]
 
 
+@pytest.mark.parametrize("change", ["missing", "cut", "byte"])
+def test_damage_that_a_list_finds_and_damage_that_show_finds(registry, one, capsys, change):
+    path = push(registry, one, AUTHOR).path / "rows.npy"
+    content = path.read_bytes()
+    path.unlink()
+    if change != "missing":
+        path.write_bytes(content[:-1] + (bytes([content[-1] ^ 1]) if change == "byte" else b""))
+    code, [line], _ = ask(capsys, "list", "--registry", registry.root)
+    assert (code, "rows.npy" in str(line["damage"])) == (0, change != "byte")
+    code, shown, _ = ask(capsys, "show", line["id"], "--registry", registry.root)
+    assert (code, "rows.npy" in shown["damage"]) == (1, True)
+
+
 def test_who_without_a_name(monkeypatch):
     import registry.people as people
 
