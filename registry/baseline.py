@@ -66,6 +66,9 @@ def _first_that_loads(registry: Registry, identities: Sequence[str]) -> Baseline
     problems = []
     for identity in identities:
         path = registry.version_path(identity)
+        if not registry.has(identity):
+            problems.append(f"{identity[:12]} was deleted")
+            continue
         try:
             model = topiccore.load(path)
             if model.id != identity:

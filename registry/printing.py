@@ -88,7 +88,11 @@ def channel_text(found: dict[str, Any]) -> str:
     lines = [f"channel   {found['channel']}", f"version   {found['version'] or 'none'}"]
     if found["unrecorded"]:
         lines.append("          (not what the history says: a change was cut off, or made by hand)")
-    lines.append(f"earlier   {' '.join(x[:_SHORT] for x in found['earlier']) or '-'}")
+    earlier = [
+        x[:_SHORT] + (" (was deleted by gc)" if x in found["deleted"] else "")
+        for x in found["earlier"]
+    ]
+    lines.append(f"earlier   {', '.join(earlier) or '-'}")
     for record in found["history"]:
         lines.append(record_text(record))
         lines += [
