@@ -47,8 +47,8 @@ def find_baseline(
         return replace(found, served=served)
     if current and override is None:
         raise RegistryError(
-            f"{registry.root}: what {layout.CURRENT!r} is to have is compared with the version "
-            f"that it serves, {served[:12]}; with {against[:12]} instead only by --override REASON"
+            f"{registry.root}: a version for {layout.CURRENT!r} is compared with the version that "
+            f"it serves, {served[:12]}; another --against, {against[:12]}, needs --override REASON"
         )
     return replace(_first_that_loads(registry, [against]), served=served)
 

@@ -102,8 +102,8 @@ def of_figures(model: TopicModel, previous: TopicModel, margin: float, why: str)
 def not_measured(why: str) -> Outcome:
     """What there is to say without labelled queries, as ``why`` tells: nothing that passes."""
     text = (
-        f"not measured: {why}; give --labels, fetch the queries with 'topiccore train "
-        "collections', or override; --figures-only REASON goes by the manifests' figures"
+        f"not measured: {why}; give --labels, fetch the queries, or override "
+        "(--figures-only REASON: by the manifests' figures)"
     )
     return "failed", text, {"measured_on": "nothing", "because": why}
 
