@@ -37,7 +37,7 @@ def move(
     with registry.locked(author):
         reconcile(registry, channel, author)
         expect(registry, channel, expected)
-        if not registry.version_path(to).exists():
+        if not registry.has(to):
             raise RegistryError(f"{registry.root}: version {to[:12]} was deleted meanwhile")
         # The record first: a link that moved without one would be a change that nobody made.
         record = _append(registry, channel, author, action, expected, to, details)
@@ -75,18 +75,25 @@ def go_back(
                 + ", ".join(x[:12] for x in reversed(earlier))
             )
         target = to or earlier[-1]
-        try:
-            artifact.load(registry.version_path(target))
-        except ArtifactError as error:
-            others = [x for x in reversed(earlier) if x != target]
+        if problem := _problem(registry, target):
+            others = [x for x in reversed(earlier) if x != target and registry.has(x)]
             hint = f"; still earlier, for --to: {', '.join(x[:12] for x in others)}"
             raise RegistryError(
-                f"the version before, {target[:12]}, cannot be served: {error}"
-                + (hint if others else "")
-            ) from error
+                f"the version before, {target[:12]}, {problem}" + (hint if others else "")
+            )
         record = _append(registry, channel, author, "rollback", current, target, {"reason": reason})
         _point(registry, channel, target)
     return record
+
+
+def _problem(registry: Registry, identity: str) -> str | None:
+    if not registry.has(identity):
+        return "was deleted by gc"
+    try:
+        artifact.load(registry.version_path(identity))
+    except ArtifactError as error:
+        return f"cannot be served: {error}"
+    return None
 
 
 def note_refusal(

@@ -73,9 +73,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_channel(one)
     _add_labels(one)
     one.add_argument(
+        "--figures-only",
+        type=given_reason,
+        metavar="REASON",
+        help="where there are no queries, go by the figures in the manifests; the reason is kept",
+    )
+    one.add_argument(
         "--against",
         metavar="VERSION",
-        help="compare with this one (default: the version of 'current', else the channel's)",
+        help="compare with this one (default: the version of 'current', else the channel's); "
+        "for the channel 'current' only with --override",
     )
     one.add_argument(
         "--margin",
@@ -90,6 +97,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=Limits.ratio,
         metavar="R",
         help="largest median ratio of its time per query to the other's (default: %(default)s)",
+    )
+    one.add_argument(
+        "--limits-reason",
+        type=given_reason,
+        metavar="REASON",
+        help="why --margin or --latency-ratio is looser than the default; kept in the history",
     )
     one.add_argument(
         "--canary-url",
@@ -115,11 +128,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     one.add_argument(
         "--override",
-        type=_reason,
+        type=given_reason,
         metavar="REASON",
         help="promote even if it is worse or slower; the reason is kept",
     )
-    one.add_argument("--reason", type=_reason, help="why; kept in the history")
+    one.add_argument("--reason", type=given_reason, help="why; kept in the history")
 
     one = action(
         "rollback",
@@ -129,7 +142,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     _add_channel(one)
     one.add_argument("--to", metavar="VERSION", help="an earlier version of the channel")
-    one.add_argument("--reason", type=_reason, help="why; kept in the history")
+    one.add_argument("--reason", type=given_reason, help="why; kept in the history")
 
     one = action("diff", "Compare two versions: figures, settings, answers that change.", _diff)
     one.add_argument("old", help="version or channel")
@@ -264,8 +277,14 @@ def _promote(arguments: argparse.Namespace) -> int:
             identity,
             arguments.channel,
             _author(arguments),
-            source=QuerySource(arguments.labels, arguments.config, arguments.cache),
-            limits=Limits(margin=arguments.margin, ratio=arguments.latency_ratio),
+            source=QuerySource(
+                arguments.labels, arguments.config, arguments.cache, arguments.figures_only
+            ),
+            limits=Limits(
+                margin=arguments.margin,
+                ratio=arguments.latency_ratio,
+                reason=arguments.limits_reason,
+            ),
             canary=_canary(arguments),
             expected=_expected(registry, arguments.expect),
             against=registry.find(arguments.against) if arguments.against else None,
@@ -388,7 +407,8 @@ def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _reason(text: str) -> str:
+def given_reason(text: str) -> str:
+    """The type of options that take a reason, which must not be blank."""
     if not text.strip():
         raise argparse.ArgumentTypeError("a reason is needed")
     return text.strip()

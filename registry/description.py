@@ -43,7 +43,7 @@ def version(registry: Registry, identity: str) -> dict[str, Any]:
     found["path"] = str(registry.version_path(identity))
     try:
         record = registry.record(identity)
-        found |= {key: record.get(key) for key in ("host", "topiccore", "report")}
+        found |= {key: record.get(key) for key in ("host", "topiccore", "report", "report_added")}
         loaded = artifact.load(registry.version_path(identity))
         found |= {
             "encoding": loaded.encoding,
@@ -58,15 +58,20 @@ def version(registry: Registry, identity: str) -> dict[str, Any]:
 
 
 def channel(registry: Registry, name: str, last: int) -> dict[str, Any]:
-    """A channel's version and its last records, the newest first."""
+    """A channel's version, those before it and its last records, the newest first.
+
+    ``deleted`` has those of ``earlier`` that are not there any more.
+    """
     records = history.read_history(registry.root, name)
     current = registry.current(name)
     if current is None and not records:
         raise RegistryError(f"{registry.root}: there is no channel {name!r}")
+    earlier = list(reversed(history.trail(records)[:-1]))
     return {
         "channel": name,
         "version": current,
         "unrecorded": current != history.last_change(records),
-        "earlier": list(reversed(history.trail(records)[:-1])),
+        "earlier": earlier,
+        "deleted": [identity for identity in earlier if not registry.has(identity)],
         "history": list(reversed(records))[:last],
     }

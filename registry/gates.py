@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 import topiccore
+from registry.baseline import Baseline
 from registry.latency import Bounds, judge, score_alternately
-from registry.quality import of_figures, of_queries
+from registry.quality import not_measured, of_figures, of_queries
 from registry.queries import QuerySource, label_texts
 from topiccore import TopicModel
-from topiccore.errors import ArtifactError, TopiccoreError
+from topiccore.errors import ArtifactError
 
 WARM_UP_QUERIES = ("used car", "", "cheap flights to new york", "東京 ホテル", "\x00" * 64)
 
@@ -44,12 +45,29 @@ class Limits:
     """How much worse a version may be.
 
     ``margin``: how far precision and coverage may fall, in [0, 1], as long as the fall is within
-    what chance does.  ``ratio``: of its time per query to the current one's.
+    what chance does.  ``ratio``: of its time per query to the current one's.  ``reason``: why they
+    are looser than these.
     """
 
     margin: float = 0.005
     ratio: float = 1.25
     rounds: int = 25
+    reason: str | None = None
+
+    def looser(self) -> list[str]:
+        """Which of them let more pass than the defaults do; texts."""
+        pairs = (
+            ("--margin", self.margin, Limits.margin),
+            ("--latency-ratio", self.ratio, Limits.ratio),
+        )
+        # One that is no number lets everything pass.
+        return [
+            f"{name} {one:g} (default: {usual:g})" for name, one, usual in pairs if not one <= usual
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """The limits as they stand in histories."""
+        return {"margin": self.margin, "latency_ratio": self.ratio, "reason": self.reason}
 
 
 def check_artifact(path: Path, identity: str) -> tuple[Gate, TopicModel | None]:
@@ -82,12 +100,12 @@ def check_artifact(path: Path, identity: str) -> tuple[Gate, TopicModel | None]:
 def run_gates(
     path: Path,
     identity: str,
-    against: Path | None,
+    baseline: Baseline,
     source: QuerySource,
     limits: Limits,
     tell: Callable[[str], None],
 ) -> list[Gate]:
-    """All gates of the version in ``path``; ``against`` is the one that it must not be worse than.
+    """All gates of the version in ``path``, which must not be worse than the baseline.
 
     The gates behind one that leaves no model to measure are skipped.  Raises ``TopiccoreError``
     for queries that the user names and that cannot be read.
@@ -95,30 +113,42 @@ def run_gates(
     tell("artifact: loading and asking")
     sound, model = check_artifact(path, identity)
     if model is None:
-        return [sound, *_skipped("the artifact does not work")]
-    if against is None:
-        return [sound, *_skipped("there is no version to compare with")]
-    if against == path:
-        return [sound, *_skipped("it is the version to compare with")]
-    try:
-        previous = topiccore.load(against)
-    except TopiccoreError as error:
-        # Nothing is worse than what cannot be served at all.
-        return [sound, *_skipped(f"the version to compare with does not load: {error}")]
+        return [sound, *_unmeasured("skipped", "the artifact does not work")]
+    if baseline.identity is None:
+        return [sound, *_unmeasured("skipped", "there is no version to compare with")]
+    if identity == baseline.served:
+        return [sound, *_unmeasured("skipped", "it is the version that is served")]
+    if identity == baseline.identity:
+        why = "not measured: it would be compared with itself"
+        return [sound, *_unmeasured("failed", why + _because(baseline))]
+    previous = baseline.model
+    if previous is None:
+        why = "not measured: no version to compare with loads"
+        return [sound, *_unmeasured("failed", why + _because(baseline))]
+    if baseline.remark:
+        tell(f"compared with the earlier version {previous.id[:12]}{_because(baseline)}")
     queries, remark = source.labelled(model, tell)
     if queries is not None:
         tell(f"quality: both versions on {len(queries)} labelled queries")
         quality = of_queries(model, previous, queries, limits.margin)
-    else:
+    elif source.figures_only:
         quality = of_figures(model, previous, limits.margin, remark)
+    else:
+        quality = not_measured(remark)
     state, text, figures = quality
+    if baseline.remark:
+        text += f"; against the earlier version {previous.id[:12]}{_because(baseline)}"
     texts = label_texts(model) if queries is None else queries.texts
     tell(f"latency: both versions in turns, {limits.rounds} rounds")
     return [sound, Gate("quality", state, text, figures), _latency(model, previous, texts, limits)]
 
 
-def _skipped(why: str) -> list[Gate]:
-    return [Gate(name, "skipped", why) for name in ("quality", "latency")]
+def _because(baseline: Baseline) -> str:
+    return f", because {baseline.remark}" if baseline.remark else ""
+
+
+def _unmeasured(state: str, why: str) -> list[Gate]:
+    return [Gate(name, state, why) for name in ("quality", "latency")]
 
 
 def _latency(model: TopicModel, previous: TopicModel, texts: Sequence[str], limits: Limits) -> Gate:

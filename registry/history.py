@@ -13,7 +13,8 @@ from registry.files import append_line
 
 Record = dict[str, Any]
 """``number`` (from 1), ``action``, ``channel``, ``when``, ``who``, ``host``, ``from`` and ``to``
-(ids or ``None``), ``reason``, ``override`` and ``gates``.
+(ids or ``None``); of promotions also ``reason``, ``override``, ``figures_only``, ``limits``,
+``against`` and ``gates``.
 
 Actions: "promote"; "rollback"; "refused", a promotion that did not pass its gates; "found", where
 the channel pointed elsewhere than its last record says (a process died, or someone set the link by

@@ -70,7 +70,10 @@ def version_text(found: dict[str, Any]) -> str:
         lines.append(f"  {name:16}{value:.4g}" if _is_number(value) else f"  {name:16}{value}")
     if found.get("report"):
         report = found["report"]
-        lines.append(f"report    on {report['queries']} {report['measured_on']}")
+        text = f"report    on {report['queries']} {report['measured_on']}"
+        if added := found.get("report_added"):
+            text += f", added {_moment(added['when'])} by {added['who']}"
+        lines.append(text)
     for title, content in (
         ("settings", found["training"].get("settings")),
         ("data", found["data"]),
@@ -85,7 +88,11 @@ def channel_text(found: dict[str, Any]) -> str:
     lines = [f"channel   {found['channel']}", f"version   {found['version'] or 'none'}"]
     if found["unrecorded"]:
         lines.append("          (not what the history says: a change was cut off, or made by hand)")
-    lines.append(f"earlier   {' '.join(x[:_SHORT] for x in found['earlier']) or '-'}")
+    earlier = [
+        x[:_SHORT] + (" (was deleted by gc)" if x in found["deleted"] else "")
+        for x in found["earlier"]
+    ]
+    lines.append(f"earlier   {', '.join(earlier) or '-'}")
     for record in found["history"]:
         lines.append(record_text(record))
         lines += [
@@ -102,8 +109,13 @@ def record_text(record: dict[str, Any]) -> str:
     )
     if record.get("reason"):
         text += f": {_printable(record['reason'])}"
-    if record.get("override"):
-        text += f" [gates overridden: {_printable(record['override'])}]"
+    for told, reason in (
+        ("gates overridden", record.get("override")),
+        ("content with the manifests' figures", record.get("figures_only")),
+        ("looser limits", (record.get("limits") or {}).get("reason")),
+    ):
+        if reason:
+            text += f" [{told}: {_printable(reason)}]"
     return text
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from registry import channels, layout
+from registry import channels
+from registry.baseline import find_baseline
 from registry.canary import Canary, canary_gate
-from registry.errors import ConflictError, GateError
+from registry.errors import ConflictError, GateError, RegistryError
 from registry.gates import Gate, Limits, run_gates
 from registry.history import Record
 from registry.people import Author
@@ -50,37 +51,35 @@ def promote(
 ) -> Promotion:
     """Points a channel at a version that passes its gates.
 
-    It is compared with ``against``; left out, with the version of the channel ``current``, or where
-    that has none, with the channel's own.  ``override`` is a reason to promote a version that is
-    worse; none helps one that does not work.  With ``canary``, what a running service has counted
-    of both is a further gate.  Raises ``ConflictError`` when the channel's version
-    is not ``expected`` at first or changes while the gates run, and ``GatesFailedError``, after
-    the refusal is recorded.
+    It is compared with the version of the channel ``current``, or where that has none, with the
+    channel's own; where that is damaged, with the last one before it that loads.  Or with
+    ``against``, which for the channel ``current`` takes an ``override``.
+    ``override`` is a reason to promote a version that is worse; none helps one that does not work.
+    With ``canary``, what a running service has counted of both is a further gate.  Raises
+    ``ConflictError`` when the channel's version is not ``expected`` at first or changes while the
+    gates run, ``GatesFailedError``, after the refusal is recorded, and ``RegistryError`` for limits
+    looser than the defaults without a reason.
     """
     check_channel_name(channel)
+    if (looser := limits.looser()) and not (limits.reason or override):
+        raise RegistryError(f"{', '.join(looser)}: looser limits need --limits-reason REASON")
     before = registry.current(channel)
     if expected not in (channels.ANY, before):
         channels.expect(registry, channel, expected)
         before = expected
     if before == identity:
         return Promotion(identity, channel, [], None)
-    served = registry.current(layout.CURRENT) or before
-    other = against or served
+    baseline = find_baseline(registry, channel, before, against, override)
     # First, because it takes no time to find out that there is no such service.
-    asked = [canary_gate(canary, identity, served)] if canary else []
-    gates = run_gates(
-        registry.version_path(identity),
-        identity,
-        None if other is None else registry.version_path(other),
-        source,
-        limits,
-        tell,
-    )
+    asked = [canary_gate(canary, identity, baseline.served)] if canary else []
+    gates = run_gates(registry.version_path(identity), identity, baseline, source, limits, tell)
     gates += asked
     details = {
         "reason": reason,
         "override": override,
-        "against": other,
+        "figures_only": source.figures_only,
+        "limits": limits.as_json(),
+        "against": baseline.identity,
         "gates": [gate.as_json() for gate in gates],
     }
     failed = [gate for gate in gates if gate.failed]

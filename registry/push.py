@@ -47,7 +47,8 @@ def push(
 ) -> Pushed:
     """Adds the artifact in ``source``, or in the run folder ``source``, as a version.
 
-    A version that is there already stays as it was; one whose files are damaged gets them anew.
+    A version that is there already stays as it was; one whose files are damaged gets them anew, and
+    one without figures of a report those that come now.
     Raises ``ArtifactError`` for an artifact that does not load, and ``RegistryError``.
     """
     folder, found, remarks = _find(source)
@@ -71,6 +72,8 @@ def push(
     }
     try:
         state = _add(registry, folder, loaded.id, record, author)
+        if figures is not None and state != "pushed":
+            remarks += _keep_report(registry, loaded.id, figures, author)
     except OSError as error:
         raise RegistryError(f"{registry.root}: cannot take {folder} in: {error}") from error
     return Pushed(loaded.id, state, registry.version_path(loaded.id), remarks)
@@ -95,6 +98,22 @@ def _read_report(file: Path, identity: str) -> dict[str, Any] | None:
         return None
     kept = {key: found.get(key) for key in _REPORT_KEYS}
     return kept | {"sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _keep_report(
+    registry: Registry, identity: str, figures: Mapping[str, Any], author: Author
+) -> tuple[str, ...]:
+    with registry.locked(author):
+        record = registry.record(identity)
+        kept = record.get("report")
+        if kept is None:
+            added = {"when": now(), "who": author.who, "host": author.host}
+            record |= {"report": figures, "report_added": added}
+            write_json(registry.version_path(identity) / layout.RECORD, record, mode=0o444)
+            return ("the report's figures were added to the version that is there",)
+    if kept.get("sha256") == figures["sha256"]:
+        return ()
+    return ("the version that is there has the figures of another report, which were kept",)
 
 
 def _add(

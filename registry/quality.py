@@ -99,6 +99,15 @@ def of_figures(model: TopicModel, previous: TopicModel, margin: float, why: str)
     return "passed", f"{text}; {told}", figures
 
 
+def not_measured(why: str) -> Outcome:
+    """What there is to say without labelled queries, as ``why`` tells: nothing that passes."""
+    text = (
+        f"not measured: {why}; give --labels, fetch the queries, or override "
+        "(--figures-only REASON: by the manifests' figures)"
+    )
+    return "failed", text, {"measured_on": "nothing", "because": why}
+
+
 def manifest_quality(training: Mapping[str, Any]) -> dict[str, Any]:
     """The figures of a manifest over all labels, each query once; empty where it has none."""
     found: Any = training

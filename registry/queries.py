@@ -21,12 +21,14 @@ class QuerySource:
 
     ``labels`` are tables with the columns text and labels; ``config`` names the settings of a
     training run, whose test queries are used.  Without either it is the project's own settings, if
-    the texts of their queries are in ``cache``: nothing is fetched for a gate.
+    the texts of their queries are in ``cache``: nothing is fetched for a gate.  ``figures_only`` is
+    a reason to be content, where there are no queries, with the figures that versions carry.
     """
 
     labels: Sequence[Path] = ()
     config: Path | None = None
     cache: Path | None = None
+    figures_only: str | None = None
 
     def labelled(
         self, model: TopicModel, tell: Callable[[str], None]

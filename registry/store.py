@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from registry import layout
+from registry import history, layout
 from registry.errors import RegistryError
 from registry.files import write_json
 from registry.lock import locked
@@ -66,6 +67,10 @@ class Registry:
         """The artifact directory of a version, whether it is there or not."""
         return layout.versions_folder(self.root) / identity
 
+    def has(self, identity: str) -> bool:
+        """Whether a version is there; one that a history names and that is not, 'gc' deleted."""
+        return self.version_path(identity).exists()
+
     def identities(self) -> list[str]:
         """The ids of all versions, in order."""
         with os.scandir(layout.versions_folder(self.root)) as entries:
@@ -104,7 +109,7 @@ class Registry:
             identity = self.current(name)
             if identity is None:
                 raise RegistryError(f"{self.root}: there is no channel {name!r}")
-            if not self.version_path(identity).exists():
+            if not self.has(identity):
                 raise RegistryError(
                     f"{layout.channel_link(self.root, name)}: its version {identity[:12]} is gone"
                 )
@@ -115,6 +120,9 @@ class Registry:
             )
         found = [x for x in self.identities() if x.startswith(name)]
         if not found:
+            for identity in self._named_in_histories():
+                if identity.startswith(name):
+                    raise RegistryError(f"{self.root}: {identity[:12]} was deleted by gc")
             raise RegistryError(f"{self.root}: there is no version {name!r}")
         if len(found) > 1:
             raise RegistryError(
@@ -122,6 +130,11 @@ class Registry:
                 + ", ".join(x[:12] for x in found[:3])
             )
         return found[0]
+
+    def _named_in_histories(self) -> Iterator[str]:
+        for file in sorted(layout.history_file(self.root, layout.CURRENT).parent.glob("*.jsonl")):
+            for record in history.read_history(self.root, file.stem):
+                yield from filter(None, (record["from"], record["to"]))
 
     def record(self, identity: str) -> dict[str, Any]:
         """Who pushed a version, when and from where; raises ``RegistryError`` naming the file."""

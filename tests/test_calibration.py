@@ -1,5 +1,7 @@
 """Calibration: it finds slopes it should find, keeps rare labels near the rest, and measures."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -108,6 +110,36 @@ def test_huge_logits_do_no_harm():
     found = calibrate(logits, gold, flat(3))
     assert np.isfinite(found.slopes).all()
     assert np.isfinite(found.scores(logits, flat(3))).all()
+
+
+def test_logits_that_overflowed_have_scores_and_no_warning():
+    taxonomy = Taxonomy(
+        [
+            TaxonomyLabel("A", "a", None),
+            TaxonomyLabel("A1", "b", "A"),
+            TaxonomyLabel("A2", "c", "A"),
+            TaxonomyLabel("B", "d", None),
+        ]
+    )
+    ones = np.ones(4, np.float32)
+    calibration = Calibration(ones, 0 * ones, np.tile(np.float32([[0.5], [-1], [-1]]), 4))
+    values = [np.inf, -np.inf, np.nan, np.finfo(np.float32).max, 0.0]
+    logits = np.stack(np.meshgrid(*[values] * 4), axis=-1).reshape(-1, 4).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = calibration.scores(logits, taxonomy)
+    assert ((scores >= 0) & (scores <= 1)).all()
+    # The one that is high alone is sure, and one that is no number is not.
+    high, none = np.float32([[0, 0, 0, np.inf], [0, 0, 0, np.nan]])
+    assert calibration.scores(high[None], taxonomy)[0, 3] == pytest.approx(1)
+    assert calibration.scores(none[None], taxonomy)[0, 3] == pytest.approx(0)
+    assert np.isnan(none[3])
+
+
+def test_logits_that_are_numbers_stay_as_they_are():
+    logits = np.float32([[1e6, -3.25], [0.1, 7]])
+    nothing = Calibration(np.float32([1, 1]), np.float32([0, 0]), np.zeros((3, 2), np.float32))
+    assert (nothing.in_context(logits, flat(2)) == logits).all()
 
 
 def test_scores_and_logits_at_a_score_are_inverse():

@@ -21,6 +21,7 @@ from registry.push import push
 from registry.queries import QuerySource
 from registry.store import Registry
 from topiccore import load
+from topiccore.cli import main
 
 ANN, BOB = Author("ann", "here"), Author("bob", "there")
 
@@ -339,6 +340,28 @@ def test_gc_keeps_what_is_referred_to(registry, ids):
     assert list(collect(registry, ANN, keep=1, dry_run=True).versions) == []
     assert list(collect(registry, ANN, keep=0).versions) == [ids[0]]
     assert registry.channels() == {"canary": ids[2], "current": ids[1]}
+
+
+def test_what_gc_deleted_is_told(registry, ids, capsys, monkeypatch):
+    monkeypatch.setenv("TOPICCORE_REGISTRY", str(registry.root))
+    for identity in ids[:3]:
+        move(registry, identity)
+    collect(registry, ANN, keep=1, force=True)
+    assert registry.identities() == sorted(ids[1:3])
+    code, shown, _ = ask(capsys, "show", "current")
+    assert (shown["earlier"], shown["deleted"]) == ([ids[1], ids[0]], [ids[0]])
+    assert main(["registry", "show", "current"]) == 0
+    text = capsys.readouterr().out
+    assert f"earlier   {ids[1][:12]}, {ids[0][:12]} (was deleted by gc)" in text
+    code, _, errors = ask(capsys, "rollback", "--to", ids[0][:12])
+    assert (code, f"{ids[0][:12]} was deleted by gc" in errors) == (1, True)
+    collect(registry, ANN, keep=0, force=True)
+    code, _, errors = ask(capsys, "rollback")
+    assert code == 1
+    assert f"the version before, {ids[1][:12]}, was deleted by gc" in errors
+    # What is gone as well is no advice.
+    assert "--to" not in errors
+    assert registry.current("current") == ids[2]
 
 
 def test_gc_spares_what_is_fresh(registry, ids, tmp_path):

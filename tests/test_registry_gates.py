@@ -61,7 +61,7 @@ def states(content):
     return {gate["name"]: gate["state"] for gate in content["gates"]}
 
 
-LENIENT = ["--latency-ratio", "1000"]
+LENIENT = ["--latency-ratio", "1000", "--limits-reason", "other things run here"]
 """What these tests run on may be doing anything."""
 
 
@@ -117,8 +117,44 @@ def test_a_reason_overrides_and_is_kept(current, labels, root, capsys):
 def test_other_channels_are_held_to_current_too(current, labels, capsys):
     arguments = ["promote", current["bad"], "--channel", "canary", "--labels", labels]
     assert ask(capsys, *arguments, *LENIENT)[0] == 4
+    # With itself there is nothing to compare, and so nothing that passes.
     code, content, _ = ask(capsys, *arguments, "--against", current["bad"])
+    assert (code, states(content)["quality"], states(content)["latency"]) == (4, "failed", "failed")
+    # What is served may be had by any channel: there it is no worse than itself.
+    code, content, _ = ask(capsys, "promote", "current", "--channel", "canary")
     assert (code, states(content)["quality"]) == (0, "skipped")
+
+
+@pytest.mark.parametrize("against", ["bad", "worse"])
+def test_current_is_held_to_what_it_serves(
+    current, labels, root, tmp_path, taxonomy, capsys, against
+):
+    # As bad as the one that is to be promoted: beside it nothing has fallen.
+    save(named(shuffled(small_artifact(taxonomy)), "worse"), tmp_path / "worse")
+    worse = push(Registry(root), tmp_path / "worse", ANN).identity
+    other = {"bad": current["bad"], "worse": worse}[against]
+    arguments = ["promote", current["bad"], "--labels", labels, *LENIENT, "--against", other]
+    code, _, errors = ask(capsys, *arguments)
+    assert code == 1
+    assert f"compared with the version that it serves, {current['good'][:12]}" in errors
+    assert Registry(root).current("current") == current["good"]
+    code, _, _ = ask(capsys, *arguments, "--override", "the labels are wrong")
+    assert code == 0
+    record = history.read_history(root, "current")[-1]
+    assert (record["against"], record["override"]) == (other, "the labels are wrong")
+    assert record["gates"][1]["state"] == ("failed" if against == "bad" else "passed")
+
+
+def test_naming_what_is_served_changes_nothing(current, labels, capsys):
+    arguments = ["--labels", labels, *LENIENT, "--against", "current"]
+    assert ask(capsys, "promote", current["bad"], *arguments)[0] == 4
+    assert ask(capsys, "promote", current["same"], *arguments)[0] == 0
+
+
+def test_the_first_version_compared_with_itself(versions, root, capsys):
+    code, content, _ = ask(capsys, "promote", versions["bad"], "--against", versions["bad"])
+    assert (code, states(content)["quality"]) == (4, "failed")
+    assert Registry(root).current("current") is None
 
 
 def test_the_bound_on_latency(current, labels, capsys):
@@ -126,7 +162,31 @@ def test_the_bound_on_latency(current, labels, capsys):
     code, content, errors = ask(capsys, *arguments, "0.000001")
     assert (code, states(content)["latency"]) == (4, "failed")
     assert "at most 1e-06" in errors
-    assert ask(capsys, *arguments, "1000")[0] == 0
+    assert ask(capsys, *arguments, "1000", "--limits-reason", "other things run here")[0] == 0
+
+
+@pytest.mark.parametrize("looser", [["--latency-ratio", "1000"], ["--margin", "1"]])
+def test_looser_limits_need_a_reason_that_is_kept(current, labels, root, capsys, looser):
+    arguments = ["promote", current["same"], "--labels", labels, *looser]
+    # Why it is promoted does not tell why it may be worse; pipelines always give that.
+    code, _, errors = ask(capsys, *arguments, "--reason", "pipeline 7")
+    assert code == 1
+    assert f"{' '.join(looser)} (default: " in errors
+    assert "--limits-reason" in errors
+    assert Registry(root).current("current") == current["good"]
+    with pytest.raises(SystemExit):
+        ask(capsys, *arguments, "--limits-reason", " ")
+    reasons = ["--limits-reason", "a busy machine", "--override", "whatever the latency"]
+    assert ask(capsys, *arguments, *reasons)[0] == 0
+    limits = history.read_history(root, "current")[-1]["limits"]
+    assert limits["reason"] == "a busy machine"
+    assert limits[looser[0][2:].replace("-", "_")] == float(looser[1])
+
+
+def test_tighter_limits_need_none(current, labels, capsys):
+    arguments = ["promote", current["same"], "--labels", labels, "--margin", "0"]
+    code, content, _ = ask(capsys, *arguments, "--latency-ratio", "0.000001")
+    assert (code, states(content)["quality"], states(content)["latency"]) == (4, "passed", "failed")
 
 
 def test_a_corrupt_version_is_never_promoted(current, root, capsys):
@@ -156,11 +216,60 @@ def test_a_version_under_another_id(tmp_path, taxonomy):
     assert "holds" in check_artifact(tmp_path / "one", "0" * 64)[0].text
 
 
-def test_a_current_version_that_is_damaged_holds_nobody_up(current, root, capsys):
-    (root / "versions" / current["good"] / "bias.npy").unlink()
-    code, content, _ = ask(capsys, "promote", current["same"])
-    assert (code, states(content)["quality"]) == (0, "skipped")
-    assert "does not load" in content["gates"][1]["text"]
+def damage(root, identity):
+    """Changes a byte, which only checksums find."""
+    path = root / "versions" / identity / "bias.npy"
+    path.chmod(0o644)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_current_version_that_is_damaged_lets_nothing_pass(current, labels, root, capsys):
+    damage(root, current["good"])
+    for version in ("same", "bad"):
+        code, content, errors = ask(capsys, "promote", current[version], "--labels", labels)
+        assert (code, content["state"], states(content)["quality"]) == (4, "refused", "failed")
+        assert "no version to compare with loads" in errors
+        assert "bias.npy: its SHA-256" in errors
+    assert Registry(root).current("current") == current["good"]
+    arguments = ["promote", current["same"], "--override", "the disk has failed"]
+    assert ask(capsys, *arguments)[0] == 0
+    assert history.read_history(root, "current")[-1]["override"] == "the disk has failed"
+
+
+def test_a_damaged_current_version_is_replaced_by_the_one_before_it_as_a_measure(
+    current, labels, root, tmp_path, taxonomy, capsys
+):
+    save(named(small_artifact(taxonomy), "third"), tmp_path / "third")
+    third = push(Registry(root), tmp_path / "third", ANN).identity
+    options = ["--labels", labels, *LENIENT]
+    assert ask(capsys, "promote", current["same"], *options)[0] == 0
+    damage(root, current["same"])
+    code, content, errors = ask(capsys, "promote", current["bad"], *options)
+    assert (code, states(content)["quality"]) == (4, "failed")
+    assert "precision fell by" in errors
+    # That one itself is what a rollback is for.
+    code, content, errors = ask(capsys, "promote", current["good"], *options)
+    assert (code, states(content)["quality"]) == (4, "failed")
+    assert "compared with itself" in errors
+    code, content, _ = ask(capsys, "promote", third, *options)
+    assert (code, content["state"]) == (0, "promoted")
+    record = history.read_history(root, "current")[-1]
+    assert (record["from"], record["against"]) == (current["same"], current["good"])
+    assert f"{current['same'][:12]} does not load" in record["gates"][1]["text"]
+
+
+def test_what_was_gone_back_from_is_no_measure(current, labels, root, tmp_path, taxonomy, capsys):
+    save(named(shuffled(small_artifact(taxonomy)), "worse"), tmp_path / "worse")
+    worse = push(Registry(root), tmp_path / "worse", ANN).identity
+    options = ["--labels", labels, *LENIENT]
+    assert ask(capsys, "promote", worse, *options, "--override", "a try")[0] == 0
+    assert ask(capsys, "rollback")[0] == 0
+    damage(root, current["good"])
+    code, _, errors = ask(capsys, "promote", current["bad"], *options)
+    assert code == 4
+    assert "no version to compare with loads" in errors
 
 
 def test_labels_that_cannot_be_read(current, tmp_path, capsys):
@@ -208,8 +317,39 @@ def test_figures_of_other_queries_do_not_count(taxonomy):
     assert "not of the same test queries" in text
 
 
+def test_without_queries_nothing_passes_by_itself(versions, root, tmp_path, taxonomy, capsys):
+    ids = []
+    for name, wrong in (("one", False), ("two", True)):
+        made = shuffled(small_artifact(taxonomy)) if wrong else small_artifact(taxonomy)
+        # Weights that changed after they were measured: figures do not tell.
+        save(named(made, name, {"precision": 0.9, "coverage": 0.7}), tmp_path / name)
+        ids.append(push(Registry(root), tmp_path / name, ANN).identity)
+    assert ask(capsys, "promote", ids[0])[0] == 0
+    code, content, errors = ask(capsys, "promote", ids[1], *LENIENT)
+    assert (code, states(content)["quality"]) == (4, "failed")
+    for part in ("not measured", "no-cache", "--labels", "topiccore train collections", "override"):
+        assert part in errors
+    assert Registry(root).current("current") == ids[0]
+    with pytest.raises(SystemExit):
+        ask(capsys, "promote", ids[1], *LENIENT, "--figures-only", "")
+    arguments = ["promote", ids[1], *LENIENT, "--figures-only", "no network today"]
+    code, content, _ = ask(capsys, *arguments)
+    assert (code, states(content)["quality"]) == (0, "passed")
+    record = history.read_history(root, "current")[-1]
+    assert (record["figures_only"], record["override"]) == ("no network today", None)
+    assert record["gates"][1]["figures"]["measured_on"] == "figures of the manifests"
+
+
+def test_where_there_are_queries_they_decide(current, labels, capsys):
+    arguments = ["promote", current["bad"], "--labels", labels, "--figures-only", "in a hurry"]
+    code, content, _ = ask(capsys, *arguments, *LENIENT)
+    assert (code, content["gates"][1]["figures"]["measured_on"]) == (4, "labelled queries")
+
+
 def test_without_figures_nothing_passes(current, capsys):
-    code, content, errors = ask(capsys, "promote", current["same"], *LENIENT)
+    code, content, errors = ask(
+        capsys, "promote", current["same"], *LENIENT, "--figures-only", "no network"
+    )
     assert (code, states(content)["quality"]) == (4, "failed")
     assert "carries no figures" in errors
     assert "no-cache" in errors

@@ -15,6 +15,7 @@ from registry.people import Author
 from registry.push import push
 from registry.store import Registry
 from topiccore import ArtifactError, artifact
+from topiccore.cli import main
 
 AUTHOR = Author("ann", "here")
 
@@ -115,6 +116,35 @@ def test_a_report_is_kept_without_its_queries(registry, one, tmp_path):
     assert "secret" not in (pushed.path / layout.RECORD).read_text()
 
 
+def make_run(folder, one, queries):
+    shutil.copytree(one, folder / "artifact")
+    report = {"schema": "topiccore-report-2", "model": artifact.load(one).id, "queries": queries}
+    report["measured_on"] = "test queries"
+    (folder / "report.json").write_text(json.dumps(report))
+    return folder
+
+
+def test_a_report_that_comes_later_is_kept(registry, one, tmp_path, capsys):
+    identity = push(registry, one, AUTHOR, note="kept").identity
+    assert registry.record(identity)["report"] is None
+    run = make_run(tmp_path / "run", one, 7)
+    arguments = ["push", run, "--registry", registry.root, "--who", "bob"]
+    code, pushed, errors = ask(capsys, *arguments)
+    assert (code, pushed["state"]) == (0, "already there")
+    assert "figures were added" in errors
+    record = registry.record(identity)
+    assert (record["who"], record["note"]) == ("ann", "kept")
+    assert (record["report"]["queries"], record["report_added"]["who"]) == (7, "bob")
+    assert (registry.version_path(identity) / layout.RECORD).stat().st_mode & 0o777 == 0o444
+    assert main(["registry", "show", identity[:12], "--registry", str(registry.root)]) == 0
+    assert "report    on 7 test queries, added" in capsys.readouterr().out
+    # Once there, it stays.
+    assert push(registry, run, AUTHOR).remarks == ()
+    other = make_run(tmp_path / "other", one, 8)
+    assert "another report" in push(registry, other, AUTHOR).remarks[0]
+    assert registry.record(identity) == record
+
+
 def test_a_report_on_another_artifact(registry, one, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
@@ -206,6 +236,19 @@ def test_commands(root, one, capsys, monkeypatch):
     code, shown, _ = ask(capsys, "show", pushed["id"][:8])
     assert code == 1
     assert "rows.npy" in shown["damage"]
+
+
+@pytest.mark.parametrize("change", ["missing", "cut", "byte"])
+def test_damage_that_a_list_finds_and_damage_that_show_finds(registry, one, capsys, change):
+    path = push(registry, one, AUTHOR).path / "rows.npy"
+    content = path.read_bytes()
+    path.unlink()
+    if change != "missing":
+        path.write_bytes(content[:-1] + (bytes([content[-1] ^ 1]) if change == "byte" else b""))
+    code, [line], _ = ask(capsys, "list", "--registry", registry.root)
+    assert (code, "rows.npy" in str(line["damage"])) == (0, change != "byte")
+    code, shown, _ = ask(capsys, "show", line["id"], "--registry", registry.root)
+    assert (code, "rows.npy" in shown["damage"]) == (1, True)
 
 
 def test_who_without_a_name(monkeypatch):

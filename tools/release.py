@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from registry import layout, printing
+from registry.command import given_reason
 from registry.errors import RegistryError
 from registry.gates import Limits
 from registry.people import author
@@ -48,8 +49,12 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--note", help="a line about the version")
     found.add_argument("--labels", type=Path, nargs="+", default=[], metavar="FILE")
-    found.add_argument("--config", type=Path, metavar="FILE", help="as for 'registry promote'")
+    found.add_argument(
+        "--config", type=Path, metavar="FILE", help="these: as for 'registry promote'"
+    )
     found.add_argument("--latency-ratio", type=float, default=Limits.ratio, metavar="R")
+    found.add_argument("--limits-reason", type=given_reason, metavar="REASON")
+    found.add_argument("--figures-only", type=given_reason, metavar="REASON")
     return found
 
 
@@ -86,8 +91,8 @@ def _release(site: Site, chosen: argparse.Namespace, tell: Callable[[str], None]
         identity,
         CANARY,
         who,
-        source=QuerySource(chosen.labels, chosen.config),
-        limits=Limits(ratio=chosen.latency_ratio),
+        source=QuerySource(chosen.labels, chosen.config, figures_only=chosen.figures_only),
+        limits=Limits(ratio=chosen.latency_ratio, reason=chosen.limits_reason),
     )
     if found.gates:
         print(printing.gates_text(found.gates), flush=True)

@@ -28,6 +28,10 @@ _LOW = -12.0
 """Logits below this say no more than this: far too low for a label to be emitted."""
 
 
+_LARGEST = 1e12
+"""Logits beyond this are overflows; times any weight it is still a float32."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """``slopes`` (above 0) and ``intercepts`` float32 [labels], ``weights`` float32 [3, labels]."""
@@ -39,9 +43,14 @@ class Calibration:
     def in_context(
         self, logits: NDArray[np.floating[Any]], taxonomy: Taxonomy
     ) -> NDArray[np.float32]:
-        """Logits in context, what thresholds are compared with; float32 [queries, labels]."""
-        sums = np.array(logits, dtype=np.float32)
-        for weights, values in zip(self.weights, context(logits, taxonomy), strict=True):
+        """Logits in context, what thresholds are compared with; float32 [queries, labels].
+
+        Weights that were spoilt can have logits overflow: infinite ones count as very large ones,
+        and one that is no number as a very low one, which no threshold lets pass either.
+        """
+        sums = np.nan_to_num(np.array(logits, dtype=np.float32), copy=False, nan=-np.inf)
+        np.clip(sums, -_LARGEST, _LARGEST, out=sums)
+        for weights, values in zip(self.weights, context(sums, taxonomy), strict=True):
             sums += weights * values
         return sums
 

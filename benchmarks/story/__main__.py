@@ -27,6 +27,8 @@ RELEASE_SECONDS = 120.0
 PERCENT = 10
 SETTLE_SECONDS = 1.0
 WAIT_SECONDS = 60.0
+LATENCY = "--latency-ratio 2 --limits-reason 'the load has one of two cores'"
+"""A ratio of times says less than usual."""
 
 
 class Story:
@@ -74,7 +76,7 @@ class Story:
             self.local("status")
             self.run(
                 f"topiccore registry promote canary --canary-url {site.stable_url}"
-                " --max-differing 0.05 --min-compared 1000 --latency-ratio 2"
+                f" --max-differing 0.05 --min-compared 1000 {LATENCY}"
                 " --reason 'as good, and answers more'"
             )
             self.settle(site, self.v2)
@@ -101,10 +103,9 @@ class Story:
 
     def release(self, artifact: Path, note: str, code: int = 0) -> Entry:
         """The one command from an artifact to a share of the requests."""
-        # The load has one of two cores: a ratio of times says less than usual.
         return self.run(
             f"python -m tools.release {artifact} --percent {PERCENT} --note '{note}'"
-            f" --latency-ratio 2 {self._site}",
+            f" {LATENCY} {self._site}",
             code,
         )
 
