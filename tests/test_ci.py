@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -36,6 +37,8 @@ with open(os.environ["CALLS"], "a") as file:
 sys.exit(3 if os.environ.get("FAIL_AT", "none") in sys.argv else 0)
 """
 
+if "get" in sys.argv:
+    print(os.environ.get("FOUND", ""), end="")
 
 def script(name):
     """A script of ``ci/``, as a module."""
@@ -152,11 +155,11 @@ def test_deploying_what_is_not_there(run, arguments):
 
 @pytest.mark.parametrize(("overlay", "percent"), [("production", 10), ("openshift", 100)])
 def test_a_canary_gets_requests_when_it_is_ready(run, overlay, percent):
-    done, calls = run("canary.sh", overlay, IMAGE, str(percent))
+    done, calls = run("canary.sh", overlay, IMAGE, str(percent), FOUND="old:1")
     assert done.returncode == 0, done.stderr
     did = [call["arguments"][2] for call in calls]
-    assert did == ["set", "scale", "rollout", "patch"]
-    assert f"topiccore={IMAGE}" in calls[0]["arguments"]
+    assert did == ["get", "set", "scale", "rollout", "patch"]
+    assert calls[1]["arguments"][-2:] == [f"topiccore={IMAGE}", "stable-artifact=old:1"]
     patch = json.loads(calls[-1]["arguments"][-1])
     if overlay == "openshift":
         spec = patch["spec"]
@@ -173,7 +176,7 @@ def test_a_canary_gets_requests_when_it_is_ready(run, overlay, percent):
 
 
 def test_a_canary_that_does_not_get_ready_gets_nothing(run):
-    done, calls = run("canary.sh", "production", IMAGE, "10", FAIL_AT="rollout")
+    done, calls = run("canary.sh", "production", IMAGE, "10", FAIL_AT="rollout", FOUND="old:1")
     assert done.returncode != 0
     assert "patch" not in [call["arguments"][2] for call in calls]
 
@@ -225,36 +228,53 @@ def test_the_smoke_test_asks_a_service(tmp_path, capsys, monkeypatch):
     assert smoke.main([]) == 2
 
 
-GOOD = (90_000, 0, 0.001, 10_000, 0, 0.001)
+STABLE, CANARY, COMPARED = (90_000, 0, 0.001), (10_000, 0, 0.001), (10_000, 0, 0, 0.00001)
 
 
 @pytest.mark.parametrize(
-    ("figures", "problem"),
+    ("stable", "canary", "compared", "problem"),
     [
-        (GOOD, None),
-        ((90_000, 0, 0.001, 999, 0, 0.001), "fewer than"),
-        ((90_000, 0, 0.001, 10_000, 11, 0.001), "failed"),
-        ((90_000, 900, 0.001, 10_000, 100, 0.001), None),
-        ((90_000, 0, 0.001, 10_000, 0, 0.0016), "p99"),
-        ((90_000, 0, 0.001, 10_000, 0, float("nan")), "p99"),
-        ((0, 0, float("nan"), 10_000, 0, 0.001), None),
+        (STABLE, CANARY, COMPARED, None),
+        (STABLE, (999, 0, 0.001), COMPARED, "fewer than"),
+        (STABLE, (10_000, 11, 0.001), COMPARED, "failed"),
+        ((90_000, 900, 0.001), (10_000, 100, 0.001), COMPARED, None),
+        (STABLE, (10_000, 0, 0.0016), COMPARED, "p99"),
+        (STABLE, (10_000, 0, float("nan")), COMPARED, "p99"),
+        ((0, 0, float("nan")), CANARY, COMPARED, None),
+        # The other artifact's time is not the canary's fault.
+        (STABLE, (10_000, 0, 0.0016), (10_000, 0, 0, 0.0001), None),
+        (STABLE, CANARY, (999, 0, 0, 0.00001), "compared, fewer than"),
+        (STABLE, CANARY, (0, 0, 0, float("nan")), "compared, fewer than"),
+        (STABLE, CANARY, (10_000, 500, 0, 0.00001), None),
+        (STABLE, CANARY, (10_000, 501, 0, 0.00001), "5.01% of the answers differ"),
+        (STABLE, CANARY, (10_000, 0, 1, 0.00001), "the comparison of 1 queries failed"),
+        # One artifact in both.
+        (STABLE, CANARY, None, None),
     ],
 )
-def test_the_verdict_on_a_canary(figures, problem):
-    found = script("verdict").judge(*figures)
+def test_the_verdict_on_a_canary(stable, canary, compared, problem):
+    verdict = script("verdict")
+    comparison = None if compared is None else verdict.Comparison(*compared)
+    found = verdict.judge(verdict.Track(*stable), verdict.Track(*canary), comparison)
     assert bool(found) == bool(problem)
     if problem:
         assert problem in found[0]
 
 
-def test_the_verdict_comes_from_prometheus(capsys):
+@pytest.mark.parametrize(
+    ("answering", "differing", "code"), [(0, 100, 0), (0, 2_000, 1), (3, 2_000, 0)]
+)
+def test_the_verdict_comes_from_prometheus(capsys, answering, differing, code):
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             query = parse_qs(urlsplit(self.path).query)["query"][0]
             asked.append(query)
-            figure = 0.001 if "quantile" in query else 0 if "5.." in query else 20_000
+            small = "5.." in query or "failures" in query
+            figure = 0.001 if "quantile" in query else 0 if small else 20_000
+            figure = answering if "model_workers" in query else figure
+            figure = differing if "differing" in query else figure
             body = json.dumps({"data": {"result": [{"value": [0, str(figure)]}]}}).encode()
             self.send_response(200)
             self.end_headers()
@@ -266,12 +286,46 @@ def test_the_verdict_comes_from_prometheus(capsys):
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        assert script("verdict").main([address, "topiccore", "5"]) == 0
+        assert script("verdict").main([address, "topiccore", "5", "abc"]) == code
         server.shutdown()
-    assert "20000 requests" in capsys.readouterr().out
-    assert len(asked) == 6
+    output = capsys.readouterr()
+    assert "20000 requests" in output.out
+    assert ("differ" in output.err) == bool(code)
+    assert len(asked) == (7 if answering else 11)
     for query in asked:
         assert 'namespace="topiccore"' in query
-        assert "[5m]" in query
+        assert "[5m]" in query or "model_workers" in query
+        assert ('=~"abc[' in query) == bool(re.search("model_workers|compar|differing", query))
         assert query.count("{") == query.count("}") == 1
         assert query.count("(") == query.count(")")
+    assert "rollout" in [call["arguments"][2] for call in calls]
+def test_without_stable_there_is_no_canary(run):
+    done, calls = run("canary.sh", "production", IMAGE, "10")
+    assert done.returncode == 1
+    assert "topiccore-stable" in done.stderr
+    assert [call["arguments"][2] for call in calls] == ["get"]
+
+
+@pytest.mark.system
+def test_the_canary_gets_both_images(run):
+    """What ``ci/canary.sh`` tells kubectl, done by the real one to the manifest."""
+    assert shutil.which("kubectl"), "apt-get install kubernetes-client"
+    _, calls = run("canary.sh", "production", IMAGE, "10", FOUND="old:1")
+    images = calls[1]["arguments"][-2:]
+    manifest = ROOT / "deploy/base/canary.yaml"
+    done = subprocess.run(
+        ["kubectl", "set", "image", "--local", "-f", manifest, "-o", "json", *images],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    pod = json.loads(done.stdout)["spec"]["template"]["spec"]
+    assert [one["image"] for one in pod["containers"]] == [IMAGE]
+    assert [one["image"] for one in pod["initContainers"]] == ["old:1"]
+
+
+
+
+def test_a_verdict_needs_its_arguments():
+    assert script("verdict").main([]) == 2
+    assert script("verdict").main(["http://127.0.0.1:1", "topiccore", "5", 'a"} or vector(9']) == 2
