@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 
 import falcon.testing
+import jsonschema
 import pytest
 import yaml
 
@@ -304,6 +305,24 @@ def test_every_manifest_is_valid(documents):
 
 
 @pytest.mark.system
+def test_openshift_itself_tells_of_a_wrong_route():
+    """Its own schema does, where ours is not asked."""
+    schema = tool().openshift(ROOT / ".cache/manifests")
+    route = yaml.safe_load((DEPLOY / "overlays/openshift/route.yaml").read_text())
+    jsonschema.validate(route, schema)
+    for path, value in ((("to", "weight"), "most"), (("to", "share"), 1), (("to",), None)):
+        wrong = copy.deepcopy(route)
+        place = wrong["spec"]
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+        if value is None:
+            del place[path[-1]]
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
+
+
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("kind", "path", "value"),
     [
@@ -314,10 +333,19 @@ def test_every_manifest_is_valid(documents):
         ("ServiceMonitor", ("spec", "endpoints"), "metrics"),
         ("ServiceProfile", ("spec", "retryBudget", "ttl"), "soon"),
         ("ServiceProfile", ("spec", "retries"), 3),
+        ("Route", ("spec", "to", "weight"), "most"),
+        ("Route", ("spec", "to", "weight"), 257),
+        ("Route", ("spec", "to"), None),
+        ("Route", ("spec", "to", "name"), None),
+        ("Route", ("spec", "weight"), 1),
+        ("Route", ("spec", "alternateBackends", 0, "share"), 1),
+        ("Route", ("spec", "tls", "termination"), "egde"),
+        ("Route", ("metadata", "label"), {}),
     ],
 )
 def test_a_wrong_manifest_is_found(kind, path, value):
-    wrong = copy.deepcopy(of(base(), kind)[0])
+    route = yaml.safe_load((DEPLOY / "overlays/openshift/route.yaml").read_text())
+    wrong = copy.deepcopy(of([*base(), route], kind)[0])
     place = wrong
     for step in path[:-1]:
         place = place[step]
