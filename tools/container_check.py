@@ -370,7 +370,7 @@ def of_user() -> list[int]:
         with contextlib.suppress(OSError, ValueError):
             # buildah's own process around the service has the user id, too.
             program = Path(os.readlink(entry / "exe")).name
-            if entry.stat().st_uid == USER and program != "buildah":
+            if entry.stat().st_uid == USER and program.startswith("python"):
                 found.append(int(entry.name))
     return found
 
