@@ -1,5 +1,6 @@
 #!/bin/sh
-# Gives an image a share of the requests, per cent; 0 ends the canary.
+# Gives an image a share of the requests, per cent; 0 ends the canary.  Its pods compare their
+# answers with those of the artifact in the image of stable.
 #     ci/canary.sh OVERLAY IMAGE PERCENT
 set -eu
 [ $# -eq 3 ] || { echo "usage: ci/canary.sh OVERLAY IMAGE PERCENT" >&2; exit 2; }
@@ -31,8 +32,12 @@ if [ "$percent" -eq 0 ]; then
     kubectl --namespace "$namespace" scale deployment/topiccore-canary --replicas=0
     exit
 fi
+stable=$(kubectl --namespace "$namespace" get deployment/topiccore-stable \
+    --output 'jsonpath={.spec.template.spec.containers[?(@.name=="topiccore")].image}')
+[ -n "$stable" ] || { echo "ci/canary.sh: topiccore-stable has no image" >&2; exit 1; }
 # Requests come when the pods are ready, and not before.
-kubectl --namespace "$namespace" set image deployment/topiccore-canary "topiccore=$image"
+kubectl --namespace "$namespace" set image deployment/topiccore-canary \
+    "topiccore=$image" "stable-artifact=$stable"
 kubectl --namespace "$namespace" scale deployment/topiccore-canary --replicas=2
 kubectl --namespace "$namespace" rollout status deployment/topiccore-canary --timeout=180s
 weigh

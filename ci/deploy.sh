@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes an image what all requests go to; a canary ends.
+# Makes an image what all requests go to; a canary ends.  Pods that do not get ready go back to what
+# was there before.
 #     ci/deploy.sh OVERLAY IMAGE
 set -eu
 [ $# -eq 2 ] || { echo "usage: ci/deploy.sh OVERLAY IMAGE" >&2; exit 2; }
@@ -26,5 +27,11 @@ images:
   - {name: topiccore-stable, newName: "$name", $field: "${image##*"$separator"}"}
   - {name: topiccore-canary, newName: "$name", $field: "${image##*"$separator"}"}
 END
+before=$(kubectl --namespace "$namespace" get deployment/topiccore-stable --ignore-not-found \
+    --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}')
 kubectl apply --server-side --force-conflicts -k "$work"
-kubectl --namespace "$namespace" rollout status deployment/topiccore-stable --timeout=180s
+kubectl --namespace "$namespace" rollout status deployment/topiccore-stable --timeout=180s || {
+    [ -z "$before" ] ||
+        kubectl --namespace "$namespace" rollout undo deployment/topiccore-stable --to-revision="$before"
+    exit 1
+}

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +16,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
+from registry_support import save_version, write_labels
 from service_support import running_server, save_tiny_artifact
+
+from topiccore.cli import main as topiccore
 
 ROOT = Path(__file__).parents[1]
 CI = ROOT / "ci"
@@ -33,6 +37,8 @@ if "-k" in sys.argv:
     found["kustomization"] = (folder / "kustomization.yaml").read_text()
 with open(os.environ["CALLS"], "a") as file:
     file.write(json.dumps(found) + "\\n")
+if "get" in sys.argv:
+    print(os.environ.get("FOUND", ""), end="")
 sys.exit(3 if os.environ.get("FAIL_AT", "none") in sys.argv else 0)
 """
 
@@ -100,11 +106,148 @@ def test_nothing_reaches_production_around_the_gates():
 
     gates = {"test", "quality gate", "scan", "push", "deploy to staging", "smoke test"}
     assert gates <= before("canary")
-    assert before("promote") >= gates | {"canary", "canary verdict"}
-    assert JOBS["promote"]["rules"][0]["when"] == "manual"
+    assert before("promote") >= gates | {"canary", "canary verdict", "promote in registry"}
+    assert before("canary") >= {"container"}
+    assert JOBS["promote in registry"]["rules"][0]["when"] == "manual"
     assert JOBS["rollback"]["rules"][0]["when"] == "manual"
     # Not allowed to fail: what comes after a manual job waits for it.
-    assert "allow_failure" not in JOBS["promote"]["rules"][0]
+    assert "allow_failure" not in JOBS["promote in registry"]["rules"][0]
+
+
+def test_all_jobs_mean_the_same_image_file():
+    (file,) = JOBS["build image"]["artifacts"]["paths"]
+    archives = {
+        name: re.findall(r"([a-z-]+):" + re.escape(file), " ".join(JOBS[name]["script"]))
+        for name in ("build image", "push")
+    }
+    # Of archives in one file Trivy reads those of docker alone.
+    assert archives == {"build image": ["docker-archive"], "push": ["docker-archive"]}
+    assert f"--input {file} " in JOBS["scan"]["script"][0]
+    for name in ("scan", "push"):
+        assert "build image" in JOBS[name]["needs"]
+
+
+def test_gates_have_the_texts_of_the_queries():
+    cache = PIPELINE["variables"]["TOPICCORE_CACHE"]
+    assert cache.removeprefix("$CI_PROJECT_DIR/") in PIPELINE["default"]["cache"]["paths"]
+    found = 0
+    for name, job in JOBS.items():
+        lines = job["script"]
+        asks = [
+            i for i, line in enumerate(lines) if re.search(r"registry promote|promote\.py", line)
+        ]
+        if asks:
+            assert "topiccore train collections" in lines[: asks[0]], name
+            assert any(re.search(r"pip install .*train", line) for line in lines[: asks[0]]), name
+            assert job["interruptible"] is False, name
+            found += 1
+    assert found == 2
+
+
+def test_later_jobs_get_what_they_need_of_training(tmp_path, taxonomy, monkeypatch):
+    """``ci/push.py`` takes a run of which only the artifacts of the job are left."""
+    script_of = {name: "\n".join(job["script"]) for name, job in JOBS.items()}
+    (out,) = re.findall(r"--out (\S+)", script_of["train"])
+    paths = JOBS["train"]["artifacts"]["paths"]
+    assert {Path(path) for path in paths} == {Path(out, "artifact"), Path(out, "report.json")}
+    for name in ("container", "quality gate", "build image"):
+        assert out in script_of[name]
+        assert "train" in JOBS[name]["needs"]
+    run_folder = tmp_path / "release"
+    version = save_version(tmp_path, taxonomy, "one")
+    shutil.copytree(tmp_path / "one", run_folder / "artifact")
+    (run_folder / "report.json").write_text(json.dumps({"model": version, "quality": {"a": 1}}))
+    monkeypatch.setenv("TOPICCORE_REGISTRY", str(tmp_path / "registry"))
+    done, variables = of_registry("push.py", run_folder)
+    assert done.returncode == 0, done.stderr
+    assert variables == f"MODEL={version}\n"
+    (record,) = (tmp_path / "registry/versions" / version).glob("*record*.json")
+    assert json.loads(record.read_text())["report"]["quality"] == {"a": 1}
+
+
+def of_registry(name, *arguments):
+    """Runs a script of ``ci/`` with the real ``topiccore``; what it tells, and its file."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    file = Path(os.environ["TOPICCORE_REGISTRY"]).with_name("job.env")
+    first, *rest = arguments
+    done = subprocess.run(
+        [sys.executable, CI / name, first, file, *rest],
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    return done, file.read_text() if file.exists() else ""
+
+
+def test_a_promotion_is_undone_when_it_is_not_deployed(tmp_path, taxonomy, monkeypatch):
+    assert JOBS["promote"]["needs"] == ["promote in registry"]
+    undo = JOBS["undo promotion"]
+    assert undo["rules"][0]["when"] == "on_failure"
+    assert {"promote", "promote in registry", "quality gate"} == set(undo["needs"])
+    monkeypatch.setenv("TOPICCORE_REGISTRY", str(tmp_path / "registry"))
+    one, two = (save_version(tmp_path, taxonomy, name) for name in ("one", "two"))
+    labels = write_labels(tmp_path / "labels.jsonl", tmp_path / "one", 40)
+
+    def serves():
+        return (tmp_path / "registry/channels/current").resolve().name
+
+    def undone(variables):
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        given = dict(line.split("=") for line in variables.split())
+        given |= {"PATH": path, "MODEL": two, "CI_PIPELINE_ID": "1"}
+        subprocess.run(
+            ["sh", "-ec", undo["script"][-1]], env=os.environ | given, check=True, text=True
+        )
+
+    for name in ("one", "two"):
+        assert topiccore(["registry", "push", str(tmp_path / name)]) == 0
+    options = ("--labels", str(labels), "--latency-ratio", "100", "--reason", "test")
+    assert topiccore(["registry", "promote", one, *options]) == 0
+    done, variables = of_registry("promote.py", two, *options)
+    assert done.returncode == 0, done.stderr
+    assert (variables, serves()) == ("PROMOTED=yes\n", two)
+    undone(variables)
+    assert serves() == one
+    # Nothing changed, or the gates refused: nothing to undo.
+    done, variables = of_registry("promote.py", one, *options)
+    assert (done.returncode, variables) == (0, "PROMOTED=no\n")
+    undone(variables)
+    undone("")
+    assert serves() == one
+    assert script("promote").main(["model"]) == 2
+
+
+def test_what_the_registry_refuses_fails(run, tmp_path):
+    run("deploy.sh", "nowhere", IMAGE)  # makes the programs
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    given = os.environ | {"PATH": path, "CALLS": str(tmp_path / "calls")}
+    for name in ("promote", "push"):
+        file = tmp_path / f"{name}.env"
+        command = [sys.executable, CI / f"{name}.py", "abc", file]
+        done = subprocess.run(command, env=given | {"FAIL_AT": name}, capture_output=True)
+        assert done.returncode == 3
+        assert not file.exists()
+
+
+def test_production_is_asked_for_the_new_artifact():
+    job = JOBS["production smoke test"]
+    assert job["needs"] == ["promote", "quality gate"]
+    assert job["script"] == ['python ci/smoke.py "$PRODUCTION_URL" "$MODEL"']
+    assert JOBS["quality gate"]["artifacts"]["reports"] == {"dotenv": "model.env"}
+
+
+def test_the_promotion_asks_the_canary_where_it_can():
+    assert JOBS["promote in registry"]["needs"] == ["canary verdict", "quality gate"]
+    line = JOBS["promote in registry"]["script"][-1].replace(
+        "python ci/promote.py", "printf '%s\\n'"
+    )
+    told = {}
+    for address in ("", "http://canary.example"):
+        given = {"MODEL": "abc", "CI_PIPELINE_ID": "1", "CANARY_URL": address}
+        done = subprocess.run(["sh", "-ec", line], env=given, capture_output=True, text=True)
+        told[address] = done.stdout.splitlines()
+    assert told[""] == ["abc", "promotion.env", "--reason", "pipeline 1"]
+    assert told["http://canary.example"] == [*told[""], "--canary-url", "http://canary.example"]
 
 
 def test_the_registry_is_told_of_a_rollback_where_topiccore_is():
@@ -112,6 +255,7 @@ def test_the_registry_is_told_of_a_rollback_where_topiccore_is():
     assert "-u TOPICCORE_REGISTRY" in str(JOBS["rollback"]["script"])
     record = JOBS["record rollback"]
     assert record["needs"] == ["rollback"]
+    assert JOBS["rollback"]["needs"] == ["promote"]
     assert "extends" not in record
     assert record["script"][-1].startswith("topiccore registry rollback")
 
@@ -119,7 +263,8 @@ def test_the_registry_is_told_of_a_rollback_where_topiccore_is():
 def test_deploying_sets_both_images(run):
     done, calls = run("deploy.sh", "staging", IMAGE)
     assert done.returncode == 0, done.stderr
-    apply, wait = calls
+    look, apply, wait = calls
+    assert look["arguments"][2:4] == ["get", "deployment/topiccore-stable"]
     assert apply["arguments"][0] == "apply"
     made = yaml.safe_load(apply["kustomization"])
     assert made["resources"] == ["../overlays/staging"]
@@ -135,9 +280,19 @@ def test_deploying_by_digest(run):
     digest = "sha256:" + "0" * 64
     done, calls = run("deploy.sh", "openshift", f"registry.example/topiccore@{digest}")
     assert done.returncode == 0, done.stderr
-    (stable, _) = yaml.safe_load(calls[0]["kustomization"])["images"]
+    (stable, _) = yaml.safe_load(calls[1]["kustomization"])["images"]
     assert (stable["newName"], stable["digest"]) == ("registry.example/topiccore", digest)
-    assert calls[1]["arguments"][1] == "topiccore"
+    assert calls[2]["arguments"][1] == "topiccore"
+
+
+@pytest.mark.parametrize(("found", "undone"), [("7", ["undo"]), ("", [])])
+def test_a_deploy_that_does_not_get_ready_goes_back(run, found, undone):
+    done, calls = run("deploy.sh", "production", IMAGE, FAIL_AT="status", FOUND=found)
+    assert done.returncode == 1
+    assert [call["arguments"][3] for call in calls[3:]] == undone
+    if undone:
+        assert calls[3]["arguments"][-1] == "--to-revision=7"
+    assert not list((ROOT / "deploy").glob(".deploy-*"))
 
 
 @pytest.mark.parametrize(
@@ -152,11 +307,11 @@ def test_deploying_what_is_not_there(run, arguments):
 
 @pytest.mark.parametrize(("overlay", "percent"), [("production", 10), ("openshift", 100)])
 def test_a_canary_gets_requests_when_it_is_ready(run, overlay, percent):
-    done, calls = run("canary.sh", overlay, IMAGE, str(percent))
+    done, calls = run("canary.sh", overlay, IMAGE, str(percent), FOUND="old:1")
     assert done.returncode == 0, done.stderr
     did = [call["arguments"][2] for call in calls]
-    assert did == ["set", "scale", "rollout", "patch"]
-    assert f"topiccore={IMAGE}" in calls[0]["arguments"]
+    assert did == ["get", "set", "scale", "rollout", "patch"]
+    assert calls[1]["arguments"][-2:] == [f"topiccore={IMAGE}", "stable-artifact=old:1"]
     patch = json.loads(calls[-1]["arguments"][-1])
     if overlay == "openshift":
         spec = patch["spec"]
@@ -173,9 +328,35 @@ def test_a_canary_gets_requests_when_it_is_ready(run, overlay, percent):
 
 
 def test_a_canary_that_does_not_get_ready_gets_nothing(run):
-    done, calls = run("canary.sh", "production", IMAGE, "10", FAIL_AT="rollout")
+    done, calls = run("canary.sh", "production", IMAGE, "10", FAIL_AT="rollout", FOUND="old:1")
     assert done.returncode != 0
+    assert "rollout" in [call["arguments"][2] for call in calls]
     assert "patch" not in [call["arguments"][2] for call in calls]
+
+
+def test_without_stable_there_is_no_canary(run):
+    done, calls = run("canary.sh", "production", IMAGE, "10")
+    assert done.returncode == 1
+    assert "topiccore-stable" in done.stderr
+    assert [call["arguments"][2] for call in calls] == ["get"]
+
+
+@pytest.mark.system
+def test_the_canary_gets_both_images(run):
+    """What ``ci/canary.sh`` tells kubectl, done by the real one to the manifest."""
+    assert shutil.which("kubectl"), "apt-get install kubernetes-client"
+    _, calls = run("canary.sh", "production", IMAGE, "10", FOUND="old:1")
+    images = calls[1]["arguments"][-2:]
+    manifest = ROOT / "deploy/base/canary.yaml"
+    done = subprocess.run(
+        ["kubectl", "set", "image", "--local", "-f", manifest, "-o", "json", *images],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    pod = json.loads(done.stdout)["spec"]["template"]["spec"]
+    assert [one["image"] for one in pod["containers"]] == [IMAGE]
+    assert [one["image"] for one in pod["initContainers"]] == ["old:1"]
 
 
 def test_ending_a_canary_takes_its_requests_first(run):
@@ -225,36 +406,53 @@ def test_the_smoke_test_asks_a_service(tmp_path, capsys, monkeypatch):
     assert smoke.main([]) == 2
 
 
-GOOD = (90_000, 0, 0.001, 10_000, 0, 0.001)
+STABLE, CANARY, COMPARED = (90_000, 0, 0.001), (10_000, 0, 0.001), (10_000, 0, 0, 0.00001)
 
 
 @pytest.mark.parametrize(
-    ("figures", "problem"),
+    ("stable", "canary", "compared", "problem"),
     [
-        (GOOD, None),
-        ((90_000, 0, 0.001, 999, 0, 0.001), "fewer than"),
-        ((90_000, 0, 0.001, 10_000, 11, 0.001), "failed"),
-        ((90_000, 900, 0.001, 10_000, 100, 0.001), None),
-        ((90_000, 0, 0.001, 10_000, 0, 0.0016), "p99"),
-        ((90_000, 0, 0.001, 10_000, 0, float("nan")), "p99"),
-        ((0, 0, float("nan"), 10_000, 0, 0.001), None),
+        (STABLE, CANARY, COMPARED, None),
+        (STABLE, (999, 0, 0.001), COMPARED, "fewer than"),
+        (STABLE, (10_000, 11, 0.001), COMPARED, "failed"),
+        ((90_000, 900, 0.001), (10_000, 100, 0.001), COMPARED, None),
+        (STABLE, (10_000, 0, 0.0016), COMPARED, "p99"),
+        (STABLE, (10_000, 0, float("nan")), COMPARED, "p99"),
+        ((0, 0, float("nan")), CANARY, COMPARED, None),
+        # The other artifact's time is not the canary's fault.
+        (STABLE, (10_000, 0, 0.0016), (10_000, 0, 0, 0.0001), None),
+        (STABLE, CANARY, (999, 0, 0, 0.00001), "compared, fewer than"),
+        (STABLE, CANARY, (0, 0, 0, float("nan")), "compared, fewer than"),
+        (STABLE, CANARY, (10_000, 500, 0, 0.00001), None),
+        (STABLE, CANARY, (10_000, 501, 0, 0.00001), "5.01% of the answers differ"),
+        (STABLE, CANARY, (10_000, 0, 1, 0.00001), "the comparison of 1 queries failed"),
+        # One artifact in both.
+        (STABLE, CANARY, None, None),
     ],
 )
-def test_the_verdict_on_a_canary(figures, problem):
-    found = script("verdict").judge(*figures)
+def test_the_verdict_on_a_canary(stable, canary, compared, problem):
+    verdict = script("verdict")
+    comparison = None if compared is None else verdict.Comparison(*compared)
+    found = verdict.judge(verdict.Track(*stable), verdict.Track(*canary), comparison)
     assert bool(found) == bool(problem)
     if problem:
         assert problem in found[0]
 
 
-def test_the_verdict_comes_from_prometheus(capsys):
+@pytest.mark.parametrize(
+    ("answering", "differing", "code"), [(0, 100, 0), (0, 2_000, 1), (3, 2_000, 0)]
+)
+def test_the_verdict_comes_from_prometheus(capsys, answering, differing, code):
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             query = parse_qs(urlsplit(self.path).query)["query"][0]
             asked.append(query)
-            figure = 0.001 if "quantile" in query else 0 if "5.." in query else 20_000
+            small = "5.." in query or "failures" in query
+            figure = 0.001 if "quantile" in query else 0 if small else 20_000
+            figure = answering if "model_workers" in query else figure
+            figure = differing if "differing" in query else figure
             body = json.dumps({"data": {"result": [{"value": [0, str(figure)]}]}}).encode()
             self.send_response(200)
             self.end_headers()
@@ -266,12 +464,20 @@ def test_the_verdict_comes_from_prometheus(capsys):
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        assert script("verdict").main([address, "topiccore", "5"]) == 0
+        assert script("verdict").main([address, "topiccore", "5", "abc"]) == code
         server.shutdown()
-    assert "20000 requests" in capsys.readouterr().out
-    assert len(asked) == 6
+    output = capsys.readouterr()
+    assert "20000 requests" in output.out
+    assert ("differ" in output.err) == bool(code)
+    assert len(asked) == (7 if answering else 11)
     for query in asked:
         assert 'namespace="topiccore"' in query
-        assert "[5m]" in query
+        assert "[5m]" in query or "model_workers" in query
+        assert ('=~"abc[' in query) == bool(re.search("model_workers|compar|differing", query))
         assert query.count("{") == query.count("}") == 1
         assert query.count("(") == query.count(")")
+
+
+def test_a_verdict_needs_its_arguments():
+    assert script("verdict").main([]) == 2
+    assert script("verdict").main(["http://127.0.0.1:1", "topiccore", "5", 'a"} or vector(9']) == 2

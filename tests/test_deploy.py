@@ -6,18 +6,21 @@ import copy
 import importlib
 import json
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import falcon.testing
+import jsonschema
 import pytest
 import yaml
 
 from service.app import create_app
 from service.command import configure
 from service.shared import make_folder, remove_folder
-from topiccore import TopiccoreError
+from topiccore import TopiccoreError, load
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -214,6 +217,39 @@ def test_weights_are_per_cent_and_begin_without_a_canary(documents):
     assert replicas == {"topiccore-stable": None, "topiccore-canary": 0}
 
 
+def test_the_canary_answers_and_is_compared_with_stable(documents, tmp_path, artifact_path):
+    pods = {
+        one["metadata"]["name"]: one["spec"]["template"]["spec"]
+        for one in of(documents, "Deployment")
+    }
+    (container,) = pods["topiccore-canary"]["containers"]
+    parsed = parse([*arguments()[2:], *container["args"]])
+    assert (parsed.canary, parsed.canary_share) == (Path("/model"), 1)
+    (ahead,) = pods["topiccore-canary"]["initContainers"]
+    # What deploys stable names both images alike.
+    assert ahead["image"] == pods["topiccore-stable"]["containers"][0]["image"]
+    # Its code copies an artifact that no one may write, twice; paths apart it is run as it is.
+    read_only = tmp_path / "model"
+    shutil.copytree(artifact_path, read_only)
+    for place in [*read_only.iterdir(), read_only]:
+        place.chmod(0o555)
+    *command, code = ahead["command"]
+    assert command == ["python", "-I", "-c"]
+    target = Path(parsed.model)
+    assert str(target) in code
+    volume = tmp_path / "volume"
+    code = code.replace(f'"{target}"', repr(str(volume / target.name)))
+    code = code.replace('"/model"', repr(str(read_only)))
+    for _ in range(2):
+        subprocess.run([sys.executable, "-I", "-c", code], check=True)
+    assert load(volume / target.name).id == load(artifact_path).id
+    (written,) = ahead["volumeMounts"]
+    assert written["mountPath"] == str(target.parent)
+    assert written | {"readOnly": True} in container["volumeMounts"]
+    plain = parse([*arguments()[2:], *pods["topiccore-stable"]["containers"][0]["args"]])
+    assert (plain.canary, plain.shadow) == (None, None)
+
+
 def test_pods_are_restricted_and_bounded(documents):
     for one in of(documents, "Deployment"):
         pod = one["spec"]["template"]["spec"]
@@ -221,17 +257,27 @@ def test_pods_are_restricted_and_bounded(documents):
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert "runAsUser" not in pod["securityContext"]
         assert pod["automountServiceAccountToken"] is False
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
+        for each in (container, *pod.get("initContainers", [])):
+            assert each["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
         requests, limits = container["resources"]["requests"], container["resources"]["limits"]
         assert mebibytes(requests["memory"]) <= mebibytes(limits["memory"])
         # Files in memory count as the container's memory.
         volumes = {volume["name"]: volume["emptyDir"] for volume in pod["volumes"]}
         assert mebibytes(volumes["shared"]["sizeLimit"]) < mebibytes(limits["memory"]) / 2
-        assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/tmp", "/dev/shm"}
+        disk = sum(
+            mebibytes(volume["sizeLimit"])
+            for volume in volumes.values()
+            if volume.get("medium") != "Memory"
+        )
+        assert disk < mebibytes(limits["ephemeral-storage"])
+        writable = {
+            mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")
+        }
+        assert writable == {"/tmp", "/dev/shm"}
         stop = container["lifecycle"]["preStop"]["sleep"]["seconds"]
         assert pod["terminationGracePeriodSeconds"] > stop + 10
 
@@ -259,6 +305,24 @@ def test_every_manifest_is_valid(documents):
 
 
 @pytest.mark.system
+def test_openshift_itself_tells_of_a_wrong_route():
+    """Its own schema does, where ours is not asked."""
+    schema = tool().openshift(ROOT / ".cache/manifests")
+    route = yaml.safe_load((DEPLOY / "overlays/openshift/route.yaml").read_text())
+    jsonschema.validate(route, schema)
+    for path, value in ((("to", "weight"), "most"), (("to", "share"), 1), (("to",), None)):
+        wrong = copy.deepcopy(route)
+        place = wrong["spec"]
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+        if value is None:
+            del place[path[-1]]
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
+
+
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("kind", "path", "value"),
     [
@@ -269,10 +333,19 @@ def test_every_manifest_is_valid(documents):
         ("ServiceMonitor", ("spec", "endpoints"), "metrics"),
         ("ServiceProfile", ("spec", "retryBudget", "ttl"), "soon"),
         ("ServiceProfile", ("spec", "retries"), 3),
+        ("Route", ("spec", "to", "weight"), "most"),
+        ("Route", ("spec", "to", "weight"), 257),
+        ("Route", ("spec", "to"), None),
+        ("Route", ("spec", "to", "name"), None),
+        ("Route", ("spec", "weight"), 1),
+        ("Route", ("spec", "alternateBackends", 0, "share"), 1),
+        ("Route", ("spec", "tls", "termination"), "egde"),
+        ("Route", ("metadata", "label"), {}),
     ],
 )
 def test_a_wrong_manifest_is_found(kind, path, value):
-    wrong = copy.deepcopy(of(base(), kind)[0])
+    route = yaml.safe_load((DEPLOY / "overlays/openshift/route.yaml").read_text())
+    wrong = copy.deepcopy(of([*base(), route], kind)[0])
     place = wrong
     for step in path[:-1]:
         place = place[step]

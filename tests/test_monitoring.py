@@ -10,8 +10,10 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from service_support import (
@@ -25,7 +27,7 @@ from service_support import (
 )
 
 from service import answer_counts, comparison_counts, request_meter
-from topiccore import Taxonomy
+from topiccore import Taxonomy, artifact
 from topiccore.artifact import save
 
 ROOT = Path(__file__).parents[1]
@@ -44,15 +46,7 @@ EXPECTED = {
     "unknown_tokens": 0.25,
     "labels": {label.code: 1 / (i + 2) for i, label in enumerate(LABELS)},
 }
-SCRAPE = """
-scrape_configs:
-  - job_name: topiccore-stable
-    scrape_interval: 1s
-    static_configs:
-      - targets: ["127.0.0.1:{port}"]
-        labels: {{track: stable}}
-rule_files: ["{rules}"]
-"""
+VERDICT = ROOT / "ci/verdict.py"
 
 
 def exported() -> set[str]:
@@ -74,6 +68,9 @@ def test_every_metric_is_exported():
     asked = {name for rule in RULES for name in NAME.findall(rule["expr"])}
     asked |= {name for _, query in QUERIES for name in NAME.findall(query)}
     asked |= set(re.findall(r"seriesQuery: (topiccore_[a-z_]+)", adapter))
+    judged = set(NAME.findall(VERDICT.read_text()))
+    assert len(judged) >= 6
+    asked |= judged
     assert len(asked) > 20
     assert asked - exported() == set()
 
@@ -164,15 +161,105 @@ def test_prometheus_answers_every_query(tmp_path, make_artifact):
             assert {one["health"] for one in states} <= {"ok", "unknown"}
 
 
-class Prometheus:
-    """A server of its own, that scrapes one port."""
+@pytest.mark.system
+def test_the_verdict_of_a_real_prometheus(tmp_path):
+    """A canary as its manifest has it; it answers one word in three unlike stable."""
+    stable, new = tmp_path / "stable", tmp_path / "new"
+    old_id = save_tiny_artifact(stable)
+    changed = artifact.load(stable)
+    thresholds = changed.thresholds.copy()
+    thresholds[[label.code for label in LABELS].index("F")] = np.inf
+    new_id = save(replace(changed, thresholds=thresholds, beside=thresholds), new)
+    ports = {"stable": free_port(), "canary": free_port()}
+    manifest = yaml.safe_load((ROOT / "deploy/base/canary.yaml").read_text())
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    places = {"/stable/model": str(stable), "/model": str(new)}
+    options = [option.partition("=") for option in container["args"]]
+    options = [f"{name}={places.get(value, value)}" for name, _, value in options]
+    options = [option for option in options if not option.startswith("--workers")]
+    with contextlib.ExitStack() as stack:
+        servers = {}
+        for track, more in (("stable", [f"--model={stable}"]), ("canary", options)):
+            folder = tmp_path / track / "log"
+            folder.mkdir(parents=True)
+            more = [*more, "--metrics-port", str(ports[track])]
+            servers[track] = stack.enter_context(running_server(None, folder, *more, workers=1))
+        prometheus = stack.enter_context(
+            contextlib.closing(Prometheus(tmp_path, **ports, namespace="shop"))
+        )
 
-    def __init__(self, folder, scraped):
+        def ask(track, words, times):
+            with contextlib.closing(servers[track].connect()) as connection:
+                for i in range(times):
+                    connection.request("GET", f"/v1/topics?q={words[i % len(words)]}")
+                    answer = connection.getresponse()
+                    assert answer.status == 200
+                    assert json.loads(answer.read())["model"] == (
+                        new_id if track == "canary" else old_id
+                    )
+
+        def verdict(*more):
+            done = subprocess.run(
+                [sys.executable, VERDICT, prometheus.address, "shop", "5", *more],
+                capture_output=True,
+                text=True,
+            )
+            return done.returncode, done.stdout, done.stderr
+
+        def enough():
+            ask("stable", ["honda", "truck"], 600)
+            ask("canary", ["honda", "truck"], 600)
+            # What a window begins with is estimated, so more than is needed.
+            told = re.findall(r": (\d+) (?:requests|queries)", verdict(new_id)[1])
+            return min(map(int, told)) > 2000
+
+        code, _, errors = verdict(new_id)
+        assert code == 1
+        assert "fewer than 1000" in errors
+        wait_for(enough)
+        code, output, errors = verdict(new_id)
+        assert re.search(r"canary: [1-9]\d{3,} requests, 0 failed, p99 0\.\d+ s", output)
+        assert re.search(r"compared: [1-9]\d{3,} queries, 0 with other labels, 0 failed", output)
+        # Machines of tests are busy: whose p99 is longer is not what is tested here.
+        assert (code == 0) == (errors == "")
+        assert [line for line in errors.splitlines() if "p99" not in line] == []
+        # Of another version nothing was compared; one that stable has needs no comparison.
+        assert "0 queries were compared" in verdict("0" * 64)[2]
+        assert "nothing to compare" in verdict(old_id)[1]
+
+        def differs():
+            ask("canary", ["honda", "truck", "soup"], 600)
+            return "of the answers differ" in verdict(new_id)[2]
+
+        wait_for(differs)
+        assert verdict(new_id)[0] == 1
+
+
+class Prometheus:
+    """A server of its own, that scrapes a port of each track."""
+
+    def __init__(self, folder, stable, canary=None, namespace="topiccore"):
         assert shutil.which("prometheus"), "apt-get install prometheus"
         config = folder / "prometheus.yml"
-        config.write_text(SCRAPE.format(port=scraped, rules=FOLDER / "alerts.yaml"))
+        jobs = [
+            {
+                "job_name": f"topiccore-{track}",
+                "scrape_interval": "1s",
+                "static_configs": [
+                    {
+                        "targets": [f"127.0.0.1:{scraped}"],
+                        "labels": {"track": track, "namespace": namespace},
+                    }
+                ],
+            }
+            for track, scraped in (("stable", stable), ("canary", canary))
+            if scraped
+        ]
+        rules = [str(FOLDER / "alerts.yaml")]
+        config.write_text(yaml.safe_dump({"scrape_configs": jobs, "rule_files": rules}))
         port = free_port()
-        self._base = f"http://127.0.0.1:{port}/api/v1/"
+        self.address = f"http://127.0.0.1:{port}"
+        self._base = f"{self.address}/api/v1/"
         with (folder / "prometheus.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [

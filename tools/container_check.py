@@ -3,7 +3,9 @@
     python tools/container_check.py [--artifact DIR]       (as root; make container)
 
 Needs buildah, debootstrap and runc, and no image registry: the base is a Debian with Python made by
-debootstrap.  Prints the figures that the image is held to and returns 1 when one is missed.
+debootstrap.  The service is started by ``buildah run``, in the image as it was built, and by runc,
+restricted as a pod is.  Prints the figures that the image is held to and returns 1 when one is
+missed.
 """
 
 from __future__ import annotations
@@ -64,30 +66,38 @@ def main() -> int:
 
 
 class Buildah:
-    """``buildah`` with a store of its own."""
+    """``buildah`` with a store of its own, which scripts that it is given to find, too."""
+
+    # No cached layers: in this kind of store each is a copy of everything.
+    build_options = ("--layers=false", "--pull-never")
 
     def __init__(self, work: Path):
-        self.command = ["buildah", "--root", str(work / "store"), "--runroot", str(work / "run")]
-        self.command += ["--storage-driver", "vfs"]
+        configuration = work / "storage.conf"
+        lines = ["[storage]", 'driver = "vfs"']
+        lines += [f'graphroot = "{work / "store"}"', f'runroot = "{work / "run"}"', ""]
+        configuration.write_text("\n".join(lines), encoding="utf-8")
+        self.environment = os.environ | {
+            "CONTAINERS_STORAGE_CONF": str(configuration),
+            "BUILDAH_ISOLATION": "chroot",
+        }
 
     def __call__(self, *arguments: str) -> str:
         """Runs a command and returns what it printed; its errors go to ours."""
         done = subprocess.run(
-            [*self.command, *arguments], stdout=subprocess.PIPE, check=True, text=True
+            ["buildah", *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            check=True,
+            text=True,
         )
         return done.stdout.strip()
 
-    def build(self, log: Path, *arguments: str) -> float:
-        """Builds an image and returns the seconds it took; ends the program if it fails."""
-        # No cached layers: in this kind of store each is a copy of everything.
-        fixed = ("build", "--isolation", "chroot", "--format", "docker", "--layers=false")
+    def build(self, log: Path, *command: str) -> float:
+        """Runs a command that builds; returns its seconds, or ends the program if it fails."""
         started = time.monotonic()
         with log.open("wb") as output:
             done = subprocess.run(
-                [*self.command, *fixed, "--pull-never", *arguments],
-                stdout=output,
-                stderr=output,
-                check=False,
+                command, env=self.environment, stdout=output, stderr=output, check=False
             )
         if done.returncode:
             sys.exit(f"the build failed; see {log}")
@@ -158,12 +168,15 @@ def build(buildah: Buildah, work: Path, artifact: Path) -> None:
             "--build-arg",
             f"BASE={BASE}",
         ]
-        service = buildah.build(work / "service.log", *options, "--tag", SERVICE, str(ROOT))
+        service = buildah.build(
+            work / "service.log",
+            *("buildah", "build", "--format", "docker", *buildah.build_options, *options),
+            *("--tag", SERVICE, str(ROOT)),
+        )
         say(f"image of the service in {service:.0f} s")
         model = buildah.build(
             work / "model.log",
-            *("--file", str(ROOT / "model.Dockerfile"), "--build-arg", f"SERVICE={SERVICE}"),
-            *("--build-context", f"artifact={artifact}", "--tag", IMAGE, str(ROOT)),
+            *(str(ROOT / "ci/image.sh"), str(artifact), SERVICE, IMAGE, *buildah.build_options),
         )
         say(f"model added in {model:.1f} s")
     finally:
@@ -194,33 +207,29 @@ def check(buildah: Buildah, work: Path) -> bool:
         found = [one for one in FORBIDDEN if any(root.glob(f"opt/topiccore/lib/*/*/{one}"))]
         compilers = [one for one in ("gcc", "cc", "g++", "pip", "pip3") if which(root, one)]
         results.add(f"nothing for building or training: {found + compilers}", not found + compilers)
-        # With chroot isolation the image answers as it was built; see `run` for the hard way.
-        version = buildah(
-            *("run", "--isolation", "chroot", "--user", f"{USER}:0", name, "--"),
-            *("topiccore", "--version"),
-        )
-        results.add(f"buildah run, user {USER}: {version}", bool(version))
-        seconds = []
+        with built(buildah, name, image, work) as built_server:
+            results.add(
+                f"buildah run, user {USER}: ready after {built_server.ready_seconds:.2f} s, "
+                f"{built_server.says()}",
+                built_server.only_user(),
+            )
+            results.add(*built_server.ending("buildah run, SIGTERM"))
+        seconds, processor = [], []
         for start in range(STARTS):
             with running(root, image, work, f"topiccore-check-{os.getpid()}-{start}") as server:
                 seconds.append(server.ready_seconds)
+                processor.append(server.processor_seconds)
                 if not start:
-                    results.add(f"answers: {server.answer['topics'][0]['name']}", True)
-                    results.add(f"metrics at their port: {server.metrics} families", True)
+                    results.add(f"runc, read-only root: {server.says()}", server.only_user())
                     results.add(f"health check: code {server.health()}", server.health() == 0)
-                    results.add(f"user ids of its processes: {server.users()}", server.only_user())
                     results.add("nothing can be written to its root", server.read_only())
-                    stopped = time.monotonic()
-                    code = server.stop()
-                    results.add(
-                        f"SIGTERM: code {code} after {time.monotonic() - stopped:.1f} s, "
-                        f"{len(server.left())} processes left",
-                        code == 0 and not server.left(),
-                    )
+                    results.add(*server.ending("runc, SIGTERM"))
         median = statistics.median(seconds)
         results.add(
             f"start to ready {median:.2f} s, median of {STARTS} "
-            f"({min(seconds):.2f} to {max(seconds):.2f}; less than {MOST_SECONDS:g})",
+            f"({min(seconds):.2f} to {max(seconds):.2f}; less than {MOST_SECONDS:g}), "
+            f"{statistics.median(processor):.2f} s of processor time; {os.cpu_count()} processors, "
+            f"load {os.getloadavg()[0]:.0f}",
             median < MOST_SECONDS,
         )
     return results.good
@@ -239,14 +248,10 @@ class Results:
 
 
 class Server:
-    """The image's own command in a container of runc, with the network of this machine."""
+    """The image's own command in a container, with the network of this machine."""
 
-    def __init__(self, process: subprocess.Popen[bytes], name: str, image: Any, log: Path):
+    def __init__(self, process: subprocess.Popen[bytes], log: Path):
         self.process = process
-        self._name = name
-        self._image = image
-        self._log = log
-        self._pids: list[int] = []
         started = time.monotonic()
         while True:
             with contextlib.suppress(OSError):
@@ -263,6 +268,7 @@ class Server:
         assert status == 200, body
         self.metrics = body.count(b"# TYPE topiccore_")
         self._pids = self._processes()
+        self.processor_seconds = sum(processor_seconds(pid) for pid in self._pids)
 
     @staticmethod
     def _get(port: int, path: str) -> tuple[int, bytes]:
@@ -270,6 +276,59 @@ class Server:
             connection.request("GET", path)
             response = connection.getresponse()
             return response.status, response.read()
+
+    def _processes(self) -> list[int]:
+        raise NotImplementedError
+
+    def _terminate(self) -> None:
+        raise NotImplementedError
+
+    def says(self) -> str:
+        """What it answered, and who it is."""
+        topics = [topic["name"] for topic in self.answer["topics"]]
+        return (
+            f"/v1/topics answers {', '.join(topics)}; /metrics has {self.metrics} families; "
+            f"{len(self._pids)} processes of user {self.users()}"
+        )
+
+    def users(self) -> list[int]:
+        """The user ids that its processes have."""
+        return sorted({Path(f"/proc/{pid}").stat().st_uid for pid in self._pids})
+
+    def only_user(self) -> bool:
+        """Whether the service and its workers all run as the user that was asked for."""
+        return self.users() == [USER] and len(self._pids) > 1 and bool(self.answer["topics"])
+
+    def ending(self, how: str) -> tuple[str, bool]:
+        """Sends SIGTERM to its first process, as Kubernetes does; tells how it ended."""
+        started = time.monotonic()
+        self._terminate()
+        code = self.process.wait(DEADLINE)
+        seconds = time.monotonic() - started
+        left = [pid for pid in self._pids if Path(f"/proc/{pid}").exists()]
+        text = f"{how}: code {code} after {seconds:.1f} s, {len(left)} processes left"
+        return text, code == 0 and not left
+
+
+class Built(Server):
+    """The service as ``buildah run`` starts it: in the image as it was built, nothing hardened."""
+
+    def _processes(self) -> list[int]:
+        return of_user()
+
+    def _terminate(self) -> None:
+        # buildah passes no signal on, so the first of the service's own processes gets it.
+        (first,) = (pid for pid in self._pids if parent(pid) not in self._pids)
+        os.kill(first, signal.SIGTERM)
+
+
+class Restricted(Server):
+    """The service as runc starts it: what a restricted pod gets."""
+
+    def __init__(self, process: subprocess.Popen[bytes], name: str, image: Any, log: Path):
+        self._name = name
+        self._image = image
+        super().__init__(process, log)
 
     def _run(self, *command: str) -> int:
         return subprocess.run(
@@ -304,26 +363,62 @@ class Server:
                     found.append(int(entry.name))
         return found
 
-    def users(self) -> list[int]:
-        """The user ids that its processes have."""
-        return sorted({Path(f"/proc/{pid}").stat().st_uid for pid in self._pids})
-
-    def only_user(self) -> bool:
-        """Whether the service and its workers all run as the user that was asked for."""
-        return self.users() == [USER] and len(self._pids) > 1
-
-    def stop(self) -> int:
-        """Sends SIGTERM to its first process, as Kubernetes does; returns the exit code."""
+    def _terminate(self) -> None:
         subprocess.run(["runc", "kill", self._name, "TERM"], check=True)
-        return self.process.wait(DEADLINE)
 
-    def left(self) -> list[int]:
-        """Its processes that are still there."""
-        return [pid for pid in self._pids if Path(f"/proc/{pid}").exists()]
+
+def of_user() -> list[int]:
+    """The processes of the service on this machine that have the user id of the check."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            # buildah's own process around the service has the user id, too.
+            program = Path(os.readlink(entry / "exe")).name
+            if entry.stat().st_uid == USER and program.startswith("python"):
+                found.append(int(entry.name))
+    return found
+
+
+def parent(pid: int) -> int:
+    """The process that started a process."""
+    return int(_stat(pid)[1])
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has used until now, its children apart."""
+    return (int(_stat(pid)[11]) + int(_stat(pid)[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[str]:
+    # After the name, which is in parentheses and may have any character.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 @contextlib.contextmanager
-def running(root: Path, image: Any, work: Path, name: str) -> Iterator[Server]:
+def built(buildah: Buildah, container: str, image: Any, work: Path) -> Iterator[Built]:
+    """Runs the image's command by ``buildah run``."""
+    command = [*image["Entrypoint"], *(image.get("Cmd") or [])]
+    options = ["--isolation", "chroot", "--user", f"{USER}:0"]
+    log = work / "run.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["buildah", "run", *options, container, "--", *command],
+            env=buildah.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield Built(process, log)
+    finally:
+        for pid in of_user():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait(DEADLINE)
+
+
+@contextlib.contextmanager
+def running(root: Path, image: Any, work: Path, name: str) -> Iterator[Restricted]:
     """Runs the image's command with no capability and a read-only root."""
     with tempfile.TemporaryDirectory(dir=work) as folder:
         bundle = Path(folder)
@@ -338,7 +433,7 @@ def running(root: Path, image: Any, work: Path, name: str) -> Iterator[Server]:
                 stderr=output,
             )
         try:
-            yield Server(process, name, image, log)
+            yield Restricted(process, name, image, log)
         finally:
             if process.poll() is None:
                 subprocess.run(["runc", "kill", name, "KILL"], check=False)

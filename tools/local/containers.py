@@ -44,10 +44,8 @@ def build(work: Path, artifact: Path, identity: str) -> str:
         return name
     buildah.build(
         work.resolve() / "model.log",
-        *("--file", str(images.ROOT / "model.Dockerfile")),
-        *("--build-arg", f"SERVICE={images.SERVICE}"),
-        *("--build-context", f"artifact={artifact.resolve()}"),
-        *("--tag", name, str(images.ROOT)),
+        *(str(images.ROOT / "ci/image.sh"), str(artifact.resolve()), images.SERVICE, name),
+        *buildah.build_options,
     )
     return name
 
