@@ -130,6 +130,16 @@ def test_a_subtopic_brings_its_topic(tmp_path):
     assert found.gold.tolist() == [[True, True]]
 
 
+def test_a_topic_that_is_written_out_is_no_contradiction(tmp_path):
+    rows = "text,labels\nx,A1\nx,A A1\nx,A1 A\ny,A\ny,A\n"
+    found = labels(written(tmp_path, "l.csv", rows), TWO_LEVELS)
+    assert found.texts == ["x", "y"]
+    assert found.gold.tolist() == [[True, True], [True, False]]
+    assert found.counts.tolist() == [3, 2]
+    with pytest.raises(DataError, match=r"l\.csv:3: the text of .*l\.csv:2 with other labels"):
+        labels(written(tmp_path, "l.csv", "text,labels\nx,A1\nx,A\n"), TWO_LEVELS)
+
+
 def test_rows_without_labels_are_skipped_and_repeated_ones_joined(tmp_path):
     told: list[str] = []
     path = written(tmp_path, "l.csv", "text,labels,count\nx,A,2\ny,,1\n X,A,3\nz,B,1\n,,\n")

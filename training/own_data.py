@@ -159,8 +159,9 @@ def read_own_labels(
 
     ``labels`` is a list, or codes separated by blanks, commas, semicolons or bars; ``-`` says that
     no label is right, and a row without labels is skipped.  A text that stands in several rows with
-    the same labels is one query with the sum of their counts.  Raises ``DataError`` that names the
-    file and line of a bad row, or both of two rows that contradict each other.
+    the same labels is one query with the sum of their counts; a subtopic's topic may be left out.
+    Raises ``DataError`` that names the file and line of a bad row, or both of two rows that
+    contradict each other.
     """
     texts: dict[str, int] = {}
     places: list[str] = []
@@ -178,7 +179,7 @@ def read_own_labels(
             text, count = _text_of(row, place), _count_of(row, place)
             if text in texts:
                 first = texts[text]
-                if sorted(codes[first]) != sorted(found):
+                if _complete(codes[first], taxonomy) != _complete(found, taxonomy):
                     raise DataError(f"{place}: the text of {places[first]} with other labels")
                 counts[first] += count
                 joined += 1
@@ -282,3 +283,9 @@ def _codes_of(value: Any, taxonomy: Taxonomy, place: str) -> list[str] | None:
         if code not in taxonomy:
             raise DataError(f"{place}: label {code!r} is not in the taxonomy")
     return list(dict.fromkeys(value))
+
+
+def _complete(codes: Sequence[str], taxonomy: Taxonomy) -> set[int]:
+    # The places of the labels and of the topics that they bring.
+    places = {taxonomy.index_of(code) for code in codes}
+    return places | {int(taxonomy.parents[place]) for place in places} - {-1}
