@@ -13,8 +13,11 @@ import pytest
 import topiccore
 from topiccore import Taxonomy, TaxonomyLabel
 from topiccore.cli import main
+from training.config import read_config
+from training.dataset import Dataset, load_dataset
 from training.errors import DataError, TrainingError
 from training.init_command import made_up
+from training.labels import LabelledQueries
 from training.own_data import (
     read_own_labels,
     read_own_taxonomy,
@@ -227,14 +230,28 @@ def project(tmp_path, monkeypatch):
     return tmp_path / "project"
 
 
-def train(project: Path, **changes: str) -> int:
+def change(project: Path, **changes: str) -> Path:
     settings = project / "topiccore.toml"
     text = settings.read_text()
     for name, value in changes.items():
         text, count = re.subn(rf"^{name} = \S+", f"{name} = {value}", text, flags=re.MULTILINE)
         assert count == 1
     settings.write_text(text)
+    return settings
+
+
+def train(project: Path, **changes: str) -> int:
+    settings = change(project, **changes)
     return main(["train", "--config", str(settings), "--out", str(project / "run")])
+
+
+def dataset(project: Path, told: list[str] | None = None) -> Dataset:
+    report = (told if told is not None else []).append
+    return load_dataset(read_config(project / "topiccore.toml"), project / "no-cache", report)
+
+
+def codes(data: Dataset, queries: LabelledQueries) -> list[list[str]]:
+    return [[data.taxonomy[place].code for place in np.flatnonzero(row)] for row in queries.gold]
 
 
 def test_a_new_project_trains_as_it_stands(project, capsys):
@@ -293,6 +310,26 @@ def test_annotations_of_other_data_are_refused(project, capsys):
     written(project, "annotations.zip", b"")
     assert train(project, file='"annotations.zip"') == 1
     assert "annotations are of the built-in collections" in capsys.readouterr().err
+
+
+def test_corrections_keep_ids_and_counts_and_reach_validation(project):
+    rows = [f"{i},{text},{code},{i + 1}" for i, (text, code) in enumerate(made_up())]
+    written(project / "labels", "example.csv", "id,text,labels,count\n" + "\n".join(rows))
+    written(project, "held.csv", "id,text,labels,count\nh0,held one,TR1,7\nh1,held two,TR1,8\n")
+    first = made_up()[0][0]
+    written(project, "more.csv", f"text,labels\n{first},FD2\nheld two,FD1\na new one,-\n")
+    change(project, validation='"held.csv"')
+    before = dataset(project)
+    change(project, filled_in='"more.csv"')
+    after = dataset(project)
+    assert after.train.texts == [*before.train.texts, "a new one"]
+    assert after.train.ids[:-1] == before.train.ids == [str(i) for i in range(len(rows))]
+    assert after.train.counts.tolist() == [*before.train.counts.tolist(), 1]
+    assert codes(after, after.train)[0] == ["FD", "FD2"]
+    assert codes(after, after.train)[1:-1] == codes(before, before.train)[1:]
+    assert after.validation.ids == ["h0", "h1"]
+    assert after.validation.counts.tolist() == [7, 8]
+    assert codes(after, after.validation) == [["TR", "TR1"], ["FD", "FD1"]]
 
 
 def test_a_pattern_without_files_is_told(project, capsys):

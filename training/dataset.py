@@ -88,7 +88,9 @@ def load_dataset(config: Config, cache: Path, report: Callable[[str], None]) -> 
 
     train, validation, test = read("train"), read("validation"), read("test")
     if filled_in := config.files("filled_in"):
-        train = train.overridden(read_own_labels(filled_in, taxonomy, report))
+        more = read_own_labels(filled_in, taxonomy, report)
+        validation = validation.corrected(more)
+        train = train.corrected(more).joined(more.without(train).without(validation))
     if not config.data.validation:
         train, validation = set_aside(train, config.data.held_out, config.seed)
         report(f"{len(validation)} of the training queries are set aside for validation")

@@ -42,14 +42,21 @@ class LabelledQueries:
         taken = set(others.texts)
         return self.take([row for row, text in enumerate(self.texts) if text not in taken])
 
-    def overridden(self, others: LabelledQueries) -> LabelledQueries:
-        """These queries without those whose text ``others`` has, and then ``others``."""
-        kept = self.without(others)
+    def corrected(self, others: LabelledQueries) -> LabelledQueries:
+        """These queries with the labels that ``others`` has for their texts; nothing else of it."""
+        place = {text: row for row, text in enumerate(others.texts)}
+        own = [row for row, text in enumerate(self.texts) if text in place]
+        gold = self.gold.copy()
+        gold[own] = others.gold[[place[self.texts[row]] for row in own]]
+        return LabelledQueries(self.ids, self.texts, self.counts, gold)
+
+    def joined(self, others: LabelledQueries) -> LabelledQueries:
+        """These queries, and then ``others``."""
         return LabelledQueries(
-            kept.ids + others.ids,
-            kept.texts + others.texts,
-            np.concatenate([kept.counts, others.counts]),
-            np.concatenate([kept.gold, others.gold]),
+            self.ids + others.ids,
+            self.texts + others.texts,
+            np.concatenate([self.counts, others.counts]),
+            np.concatenate([self.gold, others.gold]),
         )
 
     def take(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> LabelledQueries:
