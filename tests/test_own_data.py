@@ -211,13 +211,41 @@ def test_labels_without_examples_are_told(tmp_path):
         refuse_labels_without_examples(found, FLAT, "here")
 
 
+def made(texts_and_labels, folder: Path) -> LabelledQueries:
+    rows = "".join(f"{text},{codes}\n" for text, codes in texts_and_labels)
+    return labels(written(folder, "made.csv", "text,labels\n" + rows))
+
+
 def test_set_aside_is_a_seeded_share(tmp_path):
-    path = written(tmp_path, "l.csv", "text,labels\n" + "".join(f"t{i},A\n" for i in range(100)))
-    found = labels(path)
+    found = made(((f"t{i}", "A") for i in range(1000)), tmp_path)
     rest, held = set_aside(found, 0.3, 7)
-    assert (len(rest), len(held)) == (70, 30)
+    assert len(held) == pytest.approx(300, abs=60)
     assert Counter(rest.texts + held.texts) == Counter(found.texts)
+    assert [text for text in found.texts if text in set(held.texts)] == held.texts
     assert set_aside(found, 0.3, 7)[1].texts == held.texts != set_aside(found, 0.3, 8)[1].texts
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_set_aside_keeps_a_text_of_each_label(tmp_path, share):
+    for number in range(20):
+        found = made([(f"{number} {i}", code) for i, code in enumerate("AAAABBC")], tmp_path)
+        rest, _ = set_aside(found, share, number)
+        assert rest.gold.any(axis=0).all()
+
+
+def test_texts_stay_on_their_side_when_others_come(tmp_path):
+    random = np.random.default_rng(1)
+    # Label C has few texts: those kept back for it must not go over when more of it come.
+    first = [(f"t{i}", "C" if i % 100 == 0 else "AB"[i % 2]) for i in range(400)]
+    new = [(f"new {i}", "ABC"[i % 3]) for i in range(60)]
+    for seed in range(20):
+        before = set_aside(made(first, tmp_path), 0.3, seed)
+        after = set_aside(made(first + new, tmp_path), 0.3, seed, len(new))
+        for earlier, later in zip(before, after, strict=True):
+            assert set(earlier.texts) <= set(later.texts)
+        assert any(text.startswith("new") for text in after[1].texts)
+        shuffled = [first[i] for i in random.permutation(len(first))]
+        assert set(set_aside(made(shuffled, tmp_path), 0.3, seed)[1].texts) == set(before[1].texts)
 
 
 # --- a project from its beginning ----------------------------------------------------------------
@@ -284,7 +312,7 @@ def test_leakage_into_the_test_is_told(project, capsys):
     text, code = made_up()[0]
     written(project, "test.csv", f"text,labels\n{text},{code}\n")
     assert train(project, test='"test.csv"') == 1
-    assert "has the same text as" in capsys.readouterr().err
+    assert "1 of 1 test queries have the text of a " in capsys.readouterr().err
 
 
 def test_unlabelled_text_and_own_validation(project, capsys):
@@ -330,6 +358,32 @@ def test_corrections_keep_ids_and_counts_and_reach_validation(project):
     assert after.validation.ids == ["h0", "h1"]
     assert after.validation.counts.tolist() == [7, 8]
     assert codes(after, after.validation) == [["TR", "TR1"], ["FD", "FD1"]]
+
+
+def test_feeding_back_leaves_texts_on_their_side(project):
+    before = dataset(project)
+    rows = [f"something else {i},{['TR1', 'TR2', 'FD1', 'FD2'][i % 4]}" for i in range(16)]
+    written(project, "more.csv", "text,labels\n" + "\n".join(rows))
+    change(project, filled_in='"more.csv"')
+    after = dataset(project)
+    assert len(before.validation) > 50
+    assert set(before.validation.texts) <= set(after.validation.texts)
+    assert set(before.train.texts) <= set(after.train.texts)
+    assert len(after.train) + len(after.validation) == len(made_up()) + 16
+
+
+def test_what_is_in_two_sets_is_told(project):
+    both = [f"{text},{code}" for text, code in made_up()[:9]]
+    written(project, "held.csv", "text,labels\n" + "\n".join(both))
+    change(project, validation='"held.csv"')
+    told: list[str] = []
+    assert len(dataset(project, told).train) == len(made_up()) - 9
+    assert "9 of the training queries are validation queries: not learned from" in told
+    written(project, "test.csv", "text,labels\n" + "\n".join(both[2:]))
+    change(project, test='"test.csv"')
+    said = r"test\.csv: 7 of 7 test queries have the text of a validation query: "
+    with pytest.raises(DataError, match=said + r"test\.csv:2 that of held\.csv:4, .* and 2 more"):
+        dataset(project)
 
 
 def test_a_pattern_without_files_is_told(project, capsys):

@@ -87,17 +87,23 @@ def load_dataset(config: Config, cache: Path, report: Callable[[str], None]) -> 
         return read_own_labels(files, taxonomy, report)
 
     train, validation, test = read("train"), read("validation"), read("test")
+    added = 0
     if filled_in := config.files("filled_in"):
-        more = read_own_labels(filled_in, taxonomy, report)
-        validation = validation.corrected(more)
-        train = train.corrected(more).joined(more.without(train).without(validation))
-    if not config.data.validation:
-        train, validation = set_aside(train, config.data.held_out, config.seed)
+        filled = read_own_labels(filled_in, taxonomy, report)
+        validation = validation.corrected(filled)
+        new = filled.without(train).without(validation)
+        train, added = train.corrected(filled).joined(new), len(new)
+    if config.data.validation:
+        before = len(train)
+        train = train.without(validation)
+        if taken := before - len(train):
+            report(f"{taken} of the training queries are validation queries: not learned from")
+    else:
+        train, validation = set_aside(train, config.data.held_out, config.seed, added)
         report(f"{len(validation)} of the training queries are set aside for validation")
-    train = train.without(validation)
     try:
-        refuse_leakage(train, test)
-        refuse_leakage(validation, test)
+        refuse_leakage(train, test, "training")
+        refuse_leakage(validation, test, "validation")
     except DataError as error:
         raise DataError(f"{config.path('test')}: {error}") from error
     known = [*train.texts, *validation.texts, *test.texts]

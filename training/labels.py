@@ -19,6 +19,7 @@ from training.tables import read_table
 HEADER = ["id", "sha256_8", "count", "labels"]
 NO_LABEL = "-"
 _COUNT = re.compile("[1-9][0-9]{0,8}")
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -130,11 +131,20 @@ def gold_sets(codes: list[list[str]], taxonomy: Taxonomy) -> NDArray[np.bool_]:
     return gold
 
 
-def refuse_leakage(train: LabelledQueries, test: LabelledQueries) -> None:
-    """Raises ``DataError`` naming both queries when a text is in both sets."""
-    train_ids = dict(zip(train.texts, train.ids, strict=True))
-    for text, identity in zip(test.texts, test.ids, strict=True):
-        if text in train_ids:
-            raise DataError(
-                f"test query {identity} has the same text as training query {train_ids[text]}"
-            )
+def refuse_leakage(learned: LabelledQueries, test: LabelledQueries, kind: str) -> None:
+    """Raises ``DataError`` with the number of test queries whose text ``learned`` has too.
+
+    It names the first of them and their like; ``kind`` says what ``learned`` holds.
+    """
+    place = {text: row for row, text in enumerate(learned.texts)}
+    found = [
+        f"{identity} that of {learned.ids[place[text]]}"
+        for text, identity in zip(test.texts, test.ids, strict=True)
+        if text in place
+    ]
+    if found:
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise DataError(
+            f"{len(found)} of {len(test)} test queries have the text of a {kind} query: "
+            f"{', '.join(found[:_SHOWN])}{more}"
+        )

@@ -7,6 +7,7 @@ Tables are CSV (``.csv``), TSV (``.tsv``), JSON lines (``.jsonl``, ``.ndjson``) 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -234,19 +235,31 @@ def refuse_labels_without_examples(train: LabelledQueries, taxonomy: Taxonomy, p
 
 
 def set_aside(
-    queries: LabelledQueries, share: float, seed: int
+    queries: LabelledQueries, share: float, seed: int, later: int = 0
 ) -> tuple[LabelledQueries, LabelledQueries]:
-    """(the rest, a random ``share``), both in the order given; the rest keeps one of each label."""
-    left = queries.gold.sum(axis=0)
+    """(the rest, about a ``share``), both in the order given; the rest keeps one of each label.
+
+    A query's side hangs on a hash of ``seed`` and its text, so that it stays on it when others
+    come.  Only a label whose texts would all be set aside keeps some back; the last ``later``
+    queries have no part in that choice among the others.
+    """
+    drawn = np.array([_draw(seed, text) for text in queries.texts])
+    first = len(queries) - later
+    order = [*np.argsort(-drawn[:first], kind="stable").tolist(), *range(first, len(queries))]
+    kept = np.zeros(queries.gold.shape[1], bool)
     aside = np.zeros(len(queries), bool)
-    room = round(share * len(queries))
-    for row in np.random.default_rng(seed).permutation(len(queries)).tolist():
+    for row in order:
         own = queries.gold[row]
-        if room and (left[own] > 1).all():
-            left[own] -= 1
-            aside[row] = True
-            room -= 1
+        aside[row] = drawn[row] < share and kept[own].all()
+        if not aside[row]:
+            kept |= own
     return queries.take(np.flatnonzero(~aside)), queries.take(np.flatnonzero(aside))
+
+
+def _draw(seed: int, text: str) -> float:
+    # Uniform in [0, 1).
+    digest = hashlib.sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:6]) / 2**48
 
 
 def _text_of(row: dict[str, Any], place: str) -> str:
