@@ -292,13 +292,21 @@ def test_a_new_project_trains_as_it_stands(project, capsys):
     ]
     assert train(project) == 0
     told = capsys.readouterr().err
-    assert "94 of the training queries are set aside" in told
+    assert "101 of the training queries are set aside" in told
     assert "there are no test queries to measure on" in told
     assert not (project.parent / "no-cache").exists()
     model = topiccore.load(project / "run" / "artifact")
     assert [x.code for x in model.score("cheap flights to vienna")] == ["TR", "TR1"]
     assert [x.code for x in model.score("cooking ramen")] == ["FD", "FD1"]
     assert model.score("asdf page") == []
+
+
+def test_two_settings_are_enough(project, capsys):
+    text = '[data]\ntaxonomy = "taxonomy.csv"\ntrain = "labels/*.csv"\n'
+    written(project, "topiccore.toml", text + "[report]\nlearning_curve = false\n")
+    assert train(project) == 0
+    assert "labels can be emitted" in capsys.readouterr().err
+    assert topiccore.load(project / "run" / "artifact").score("cheap flights to vienna")
 
 
 def test_a_test_file_is_measured_on(project, capsys):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-from importlib.resources import files
 from itertools import product
 from pathlib import Path
 
 from topiccore.cli import Command
+from training.config import TEMPLATE
 from training.errors import TrainingError
 from training.files import replacing
 
-TEMPLATE = "project.toml"
 TAXONOMY = (
     ("code", "name", "parent", "note"),
     ("TR", "Travel", "", ""),
@@ -70,8 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise TrainingError(f"{folder}: exists and is not an empty folder")
     except OSError as error:
         raise TrainingError(f"{folder}: {error.strerror}") from error
-    settings = files("training").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    _write(folder / "topiccore.toml", settings)
+    _write(folder / "topiccore.toml", TEMPLATE.read_text(encoding="utf-8"))
     _write_csv(folder / "taxonomy.csv", TAXONOMY)
     _write_csv(folder / "labels" / "example.csv", [("text", "labels"), *made_up()])
     _write(folder / "README.md", README)
