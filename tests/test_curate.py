@@ -192,7 +192,7 @@ def test_wrong_labels_are_found_and_corrected(project, capsys):  # noqa: F811
 
 
 def test_suggest_without_texts_to_choose_from(project, tmp_path, capsys):  # noqa: F811
-    assert train(project) == 0
+    assert train(project, unlabelled='""') == 0
     assert run_on(project, "suggest", "-o", str(tmp_path / "x.csv")) == 1
     assert "data.unlabelled names no texts" in capsys.readouterr().err
 
@@ -204,9 +204,7 @@ def test_suggest_for_another_taxonomy(project, tmp_path, capsys):  # noqa: F811
     written(project, "taxonomy.csv", text)
     written(project / "labels", "other.csv", "text,labels\nother thing,XX\nother one,XX\n")
     settings = (project / "topiccore.toml").read_text()
-    written(
-        project, "topiccore.toml", settings.replace('unlabelled = ""', 'unlabelled = "pool.txt"')
-    )
+    written(project, "topiccore.toml", settings.replace('"unlabelled.txt"', '"pool.txt"'))
     assert run_on(project, "suggest", "-o", str(tmp_path / "x.csv")) == 1
     assert "is of another taxonomy" in capsys.readouterr().err
 

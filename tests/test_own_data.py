@@ -1,7 +1,9 @@
 """Training on anyone's data: every format, every fault with its place, and a whole run."""
 
+import csv
 import json
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -289,6 +291,7 @@ def test_a_new_project_trains_as_it_stands(project, capsys):
         "labels",
         "taxonomy.csv",
         "topiccore.toml",
+        "unlabelled.txt",
     ]
     assert train(project) == 0
     told = capsys.readouterr().err
@@ -299,6 +302,32 @@ def test_a_new_project_trains_as_it_stands(project, capsys):
     assert [x.code for x in model.score("cheap flights to vienna")] == ["TR", "TR1"]
     assert [x.code for x in model.score("cooking ramen")] == ["FD", "FD1"]
     assert model.score("asdf page") == []
+
+
+def test_every_command_of_its_readme(project, monkeypatch, capsys):
+    pytest.importorskip("cleanlab")
+    monkeypatch.chdir(project)
+    text = Path("README.md").read_text()
+    commands = re.findall(r"^\$ topiccore (.+)$", text, re.MULTILINE)
+    assert {command.split()[0] for command in commands} == {"train", "score", "suggest", "doubts"}
+    # Nothing stands outside the blocks that would not be run here.
+    assert text.count("topiccore ") == len(commands) + text.count("# A topiccore project")
+    for command in commands:
+        assert main(shlex.split(command)) == 0, command
+    assert "TR1   Travel > Flights" in capsys.readouterr().out
+    with Path("suggested.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 20
+    with Path("suggested.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row | {"labels": "TR"} for row in rows)
+    (setting,) = re.findall(r"`filled_in = (\S+)`", text)
+    before = dataset(project)
+    change(project, filled_in=setting)
+    after = dataset(project)
+    assert len(before.pool) - len(after.pool) == 20
+    assert main(shlex.split(commands[0])) == 0
 
 
 def test_two_settings_are_enough(project, capsys):
