@@ -155,7 +155,8 @@ def found_doubts(run: Run) -> list[tuple[int, float]]:
     listed = find_doubts(spoiled, scores, run.data.taxonomy, 5000)
     place = {text: row for row, text in enumerate(train.texts)}
     hits = np.array([wrong[place[item.text]] for item in listed])
-    return [(count, float(hits[:count].mean())) for count in (100, 500, 1000, 5000)]
+    lengths = [count for count in (100, 500, 1000) if count < len(hits)]
+    return [(count, float(hits[:count].mean())) for count in (*lengths, len(hits))]
 
 
 if __name__ == "__main__":

@@ -5,10 +5,13 @@ import tomllib
 
 import pytest
 
-from training.config import DEFAULT, RANGES, Config, read_config
+from training.config import DEFAULT, RANGES, TEMPLATE, Config, read_config
 from training.errors import ConfigError
 
-TEXT = DEFAULT.read_text(encoding="utf-8")
+SHIPPED = DEFAULT.read_text(encoding="utf-8")
+# Anywhere else it names the same files.
+TEXT = SHIPPED.replace('"data/', f'"{DEFAULT.parent}/data/')
+OWN = '[data]\ntaxonomy = "t.csv"\ntrain = "{train}"\n'
 
 
 def numbers() -> dict[str, float]:
@@ -46,7 +49,7 @@ def refused(path):
 
 def test_shipped_settings():
     config = read_config(DEFAULT)
-    raw = tomllib.loads(TEXT)
+    raw = tomllib.loads(SHIPPED)
     assert config.seed == raw["seed"]
     for section in ("data", "vectors", "student", "thresholds"):
         assert config.section(section) == raw[section]
@@ -170,3 +173,40 @@ def test_file_that_is_no_toml_is_told(tmp_path, content):
 def test_missing_file_is_told(tmp_path):
     assert refused(tmp_path / "none.toml") == "No such file or directory"
     assert refused(tmp_path) == "Is a directory"
+
+
+# --- data of one's own ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("train", ["labels.csv", "*.csv", "none.csv", "none/*.csv"])
+def test_what_is_missing_for_own_data_is_that_of_a_new_project(tmp_path, train):
+    (tmp_path / "labels.csv").write_text("text,labels\nx,A\n")
+    path = tmp_path / "c.toml"
+    path.write_text(OWN.format(train=train) + "[student]\nepochs = 3\n")
+    config, new = read_config(path), tomllib.loads(TEMPLATE.read_text(encoding="utf-8"))
+    assert config.seed == new["seed"]
+    for section in ("vectors", "words", "annotations", "thresholds", "report"):
+        assert config.section(section) == new[section]
+    assert config.section("student") == new["student"] | {"epochs": 3}
+    files = {"filled_in": "", "validation": "", "test": "", "unlabelled": ""}
+    own = {"taxonomy": "t.csv", "train": train, "held_out": new["data"]["held_out"]}
+    assert config.section("data") == files | own
+    assert config.folder == tmp_path.resolve()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (OWN + "valdation = 'v.csv'\n", "unknown setting data.valdation"),
+        (OWN + "[studnt]\nepochs = 3\n", "unknown setting studnt"),
+        (OWN + "[student]\nepoch = 3\n", "unknown setting student.epoch"),
+        ("student = 3\n" + OWN, "student is not a section"),
+        ("[data]\ntrain = 'x.csv'\n", "setting data.taxonomy is missing"),
+        ("[data]\ntaxonomy = 't.csv'\n", "setting data.train is missing"),
+        ("seed = 3\n", "setting data is missing"),
+    ],
+)
+def test_faults_of_settings_for_own_data(tmp_path, text, said):
+    path = tmp_path / "c.toml"
+    path.write_text(text.replace("{train}", "x.csv"))
+    assert refused(path) == said

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_own_data import project, train, written  # noqa: F401
+from test_own_data import codes, dataset, project, train, written  # noqa: F401
 from training_support import open_run, queries, quiet, trained
 
 import topiccore
@@ -77,17 +77,29 @@ def labelled(gold) -> LabelledQueries:
     return LabelledQueries(names, names, np.ones(len(gold), np.int64), np.array(gold, bool))
 
 
-def test_doubts_by_hand():
-    gold = [[1, 1, 0], [0, 0, 1], [0, 0, 0], [1, 0, 0]]
-    scores = np.array(
-        [[0.95, 0.9, 0.05], [0.9, 0.8, 0.02], [0.1, 0.1, 0.1], [0.9, 0.1, 0.1]], np.float32
-    )
-    found = find_doubts(labelled(gold), scores, TAXONOMY, 1)
-    assert [(item.text, item.given, item.likely) for item in found] == [("text 1", ("B",), ("A1",))]
-    everything = find_doubts(labelled(gold), scores, TAXONOMY, 10)
-    assert len(everything) == 4
-    qualities = [item.quality for item in everything]
-    assert qualities == sorted(qualities)
+def test_only_doubtful_labels_are_listed():
+    # A1 and B in turn, each found by its scores; rows 4 and 9 have the other's labels.
+    a1, b = [1, 1, 0], [0, 0, 1]
+    gold = [[a1, b][row % 2] for row in range(40)]
+    scores = np.where(np.array(gold, bool), 0.95, 0.05).astype(np.float32)
+    # Not sure, yet of the same opinion: no doubt.
+    scores[20] = [0.6, 0.55, 0.4]
+    gold[4], gold[9] = b, a1
+    scores[9] = [0.04, 0.04, 0.97]
+    scores[4] = [0.97, 0.97, 0.01]
+    found = find_doubts(labelled(gold), scores, TAXONOMY, 10)
+    assert [(item.text, item.given, item.likely) for item in found] == [
+        ("text 4", ("B",), ("A1",)),
+        ("text 9", ("A1",), ("B",)),
+    ]
+    assert found[0].quality < found[1].quality
+    assert find_doubts(labelled(gold), scores, TAXONOMY, 1) == found[:1]
+
+
+def test_no_doubts():
+    gold = [[1, 1, 0], [0, 0, 1], [0, 0, 0]] * 5
+    scores = np.where(np.array(gold, bool), 0.9, 0.1).astype(np.float32)
+    assert find_doubts(labelled(gold), scores, TAXONOMY, 10) == []
 
 
 def test_every_fold_is_scored_by_a_student_of_the_others():
@@ -143,31 +155,44 @@ def test_suggestions_are_fed_back(project, capsys):  # noqa: F811
     assert train(project, filled_in='"more.csv"') == 0
     told = capsys.readouterr().err
     assert "2 rows without labels skipped" in told
-    assert "220 training queries, 0 test queries, 3 unlabelled" in told
+    assert ", 0 test queries, 3 unlabelled" in told
+    data = dataset(project)
+    assert len(data.train) + len(data.validation) == len(made_up()) + 1
 
 
 def test_wrong_labels_are_found_and_corrected(project, capsys):  # noqa: F811
     pytest.importorskip("cleanlab")
     rows = made_up()
+    right = dict(rows)
     wrong = {rows[number][0]: "FD2" for number in (3, 40, 77)}
-    lines = [f"{text},{wrong.get(text, code)}" for text, code in rows]
+    held = rows[5::7]
+    wrong[held[2][0]] = "FD2"
+    lines = [f"{text},{wrong.get(text, code)}" for text, code in rows if (text, code) not in held]
     written(project / "labels", "example.csv", "text,labels\n" + "\n".join(lines))
-    written(project, "held.csv", "text,labels\nflights to mars,TR1\n")
+    lines = [f"{text},{wrong.get(text, code)}" for text, code in held]
+    written(project, "held.csv", "text,labels\n" + "\n".join(lines))
     assert train(project, validation='"held.csv"') == 0
     output = project / "doubts.csv"
-    assert run_on(project, "doubts", "-n", "6", "-o", str(output)) == 0
+    assert run_on(project, "doubts", "-n", "300", "-o", str(output)) == 0
+    told = capsys.readouterr().out
     found = {row["text"]: row for row in table(output)}
+    assert f"of {len(rows)} labelled queries no other is doubtful" in told
     assert set(wrong) <= set(found)
-    right = dict(rows)
+    assert len(found) < 20
     assert all(found[text]["likely"] == right[text] for text in wrong)
+    assert all(row["likely"] != row["given"] for row in found.values())
     fill_in(output, {text: right[text] for text in wrong})
     assert train(project, filled_in='"doubts.csv"') == 0
     told = capsys.readouterr().err
-    assert f"{len(rows)} training queries" in told
+    assert f"{len(rows) - len(held)} training queries" in told
+    data = dataset(project)
+    both = data.train.joined(data.validation)
+    corrected = dict(zip(both.texts, codes(data, both), strict=True))
+    assert all(corrected[text][-1] == right[text] for text in wrong)
 
 
 def test_suggest_without_texts_to_choose_from(project, tmp_path, capsys):  # noqa: F811
-    assert train(project) == 0
+    assert train(project, unlabelled='""') == 0
     assert run_on(project, "suggest", "-o", str(tmp_path / "x.csv")) == 1
     assert "data.unlabelled names no texts" in capsys.readouterr().err
 
@@ -179,9 +204,7 @@ def test_suggest_for_another_taxonomy(project, tmp_path, capsys):  # noqa: F811
     written(project, "taxonomy.csv", text)
     written(project / "labels", "other.csv", "text,labels\nother thing,XX\nother one,XX\n")
     settings = (project / "topiccore.toml").read_text()
-    written(
-        project, "topiccore.toml", settings.replace('unlabelled = ""', 'unlabelled = "pool.txt"')
-    )
+    written(project, "topiccore.toml", settings.replace('"unlabelled.txt"', '"pool.txt"'))
     assert run_on(project, "suggest", "-o", str(tmp_path / "x.csv")) == 1
     assert "is of another taxonomy" in capsys.readouterr().err
 

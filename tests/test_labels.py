@@ -131,14 +131,25 @@ def labelled(texts: list[str], prefix: str) -> LabelledQueries:
 
 
 def test_text_in_both_sets_is_refused():
-    refuse_leakage(labelled(["a", "b"], "mq"), labelled(["c"], "tb"))
-    with pytest.raises(DataError, match="test query tb:1 has the same text as training query mq:0"):
-        refuse_leakage(labelled(["a", "b"], "mq"), labelled(["c", "a"], "tb"))
+    refuse_leakage(labelled(["a", "b"], "mq"), labelled(["c"], "tb"), "training")
+    with pytest.raises(DataError) as caught:
+        refuse_leakage(labelled(["a", "b"], "mq"), labelled(["c", "a"], "tb"), "training")
+    said = "1 of 2 test queries have the text of a training query: tb:1 that of mq:0"
+    assert str(caught.value) == said
+
+
+def test_the_first_five_texts_in_both_sets_are_named():
+    names = list("abcdefg")
+    with pytest.raises(DataError) as caught:
+        refuse_leakage(labelled(names, "mq"), labelled(names, "tb"), "validation")
+    said = str(caught.value)
+    assert said.startswith("7 of 7 test queries have the text of a validation query: tb:0 that of")
+    assert said.endswith(", tb:4 that of mq:4 and 2 more")
 
 
 def test_dataset_with_leakage_is_refused(tmp_path):
     config = write_config(tmp_path, data__test="labels-train.tsv")
-    with pytest.raises(DataError, match=r"labels-train\.tsv: test query \S+ has the same text"):
+    with pytest.raises(DataError, match=r"labels-train\.tsv: \d+ of \d+ test queries have"):
         open_run(tmp_path / "run", config).data  # noqa: B018
 
 

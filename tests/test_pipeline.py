@@ -148,6 +148,26 @@ def test_quality_table_shows_the_figures(first):
             assert f"{once:.1%} | {traffic:.1%}" in line
 
 
+def test_quality_table_has_no_precision_of_nothing():
+    some = {"precision": 0.912, "coverage": 0.5, "labels": 1.0, "coverage_at_90": 0.4}
+    nothing = {"precision": 1.0, "coverage": 0.0, "labels": 0.0, "coverage_at_90": 0.4}
+    table = quality_table(
+        {
+            "queries": 10,
+            "calibration_error": 0.01,
+            "all labels": {"queries": some, "traffic": some},
+            "topics": {"queries": some, "traffic": nothing},
+            "subtopics": {"queries": nothing, "traffic": nothing},
+        }
+    )
+    rows = {line.split("  ")[0]: line for line in table.splitlines()}
+    assert "91.2% | 91.2%" in rows["all labels"]
+    assert "91.2% | -" in rows["topics"]
+    assert "- | -" in rows["subtopics"]
+    assert "0.0% | 0.0%" in rows["subtopics"]
+    assert "100.0%" not in table
+
+
 def test_thresholds_keep_their_precision_on_the_validation_queries(first):
     folder, config = first
     run = open_run(folder, config)

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from topiccore import MAX_QUERY_BYTES, MAX_TOKENS
+import topiccore
+from topiccore import MAX_QUERY_BYTES, MAX_TOKENS, ArtifactError
 from topiccore.cli import main
 
 QUERY = "used honda civic dallas"
@@ -203,6 +204,19 @@ def test_line_over_the_limit(pipe, model):
     assert (first, last) == (as_json(model, QUERY), as_json(model, "red dress"))
     assert error == {"error": errors.removeprefix("topiccore: error: ").rstrip("\n")}
     assert error["error"].startswith("standard input, line 2: the query has ")
+
+
+def test_no_artifact_at_all(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(topiccore.model, "PRETRAINED", tmp_path / "pretrained")
+    monkeypatch.chdir(tmp_path)
+    assert main(["score", QUERY]) == 1
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert "runs/demo/artifact/manifest.json: No such file" in errors
+    assert "Train one with 'topiccore train', or give another by --model" in errors
+    with pytest.raises(ArtifactError, match="comes without a model: train one with") as caught:
+        topiccore.load()
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_artifact_that_does_not_load(artifact_path, tmp_path, capsys):

@@ -273,7 +273,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise ArtifactError(f"{file}: {error.strerror}; is {path} an artifact?") from error
+        message = f"{file}: {error.strerror}; is {path} an artifact?"
+        if not path.exists():
+            message += " Train one with 'topiccore train', or give another by --model"
+        raise ArtifactError(message) from error
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{file}: not UTF-8: {error}") from error
     try:

@@ -275,6 +275,11 @@ def load(path: Path | str | None = None, *, verify: bool = True) -> TopicModel:
     ``verify=False`` skips only the checksums.  Raises ``ArtifactError`` when the artifact is
     missing, truncated, edited, foreign or of another format, naming the file and what is wrong.
     """
+    if path is None and not PRETRAINED.exists():
+        raise ArtifactError(
+            "this installation comes without a model: train one with 'topiccore train' and name "
+            "its folder, as in topiccore.load('runs/demo/artifact')"
+        )
     return TopicModel(artifact_module.load(PRETRAINED if path is None else path, verify=verify))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,21 @@ from training.calibration import calibration_error
 from training.collections import PYSERINI
 from training.config import Config
 from training.dataset import Dataset, load_dataset
-from training.encoder import MINILM, MPNET_PARTS
+from training.encoder import MINILM, MPNET_PARTS, parts
+from training.errors import DataError
 from training.evaluate import coverage_at_precision, topic_scores, views
 from training.glove import GLOVE
 from training.labels import LabelledQueries
 from training.pool import BRANDS, pool_sources
 from training.report.curves import CURVES, add_curves, curves
+from training.stored_examples import write_examples
 from training.teacher import MEMBERS, Teacher
 from training.teacher_config import TeacherConfig
 
 Report = Callable[[str], None]
 Figures = dict[str, Any]
+LEAST_LABELLED = 100
+"""With fewer, the stacker would have nothing to learn from."""
 
 
 def annotate(
@@ -45,15 +48,18 @@ def annotate(
 ) -> Figures:
     """Trains the teacher on the training labels, annotates the pool, writes ``output``.
 
+    For the built-in collections that is an annotation file; for other data the pool are its
+    unlabelled texts, and ``output`` is Parquet as ``training.stored_examples`` reads it.
+
     Nothing is learned from the validation queries, so thresholds chosen on them stay honest, and
     neither they nor the test queries are annotated.  Returns the teacher's figures: coverage at
     90 % precision and calibration error, out of fold, on the validation queries and, with
-    ``measure``, on the test queries.
+    ``measure``, on the test queries.  Raises ``DataError`` when there is nothing to annotate.
     """
     # The file that is about to be made need not be there.
-    unannotated = replace(config, annotations=replace(config.annotations, file=""))
-    data = load_dataset(unannotated, cache, report)
-    train = data.train
+    data = load_dataset(config.unannotated(), cache, report)
+    if not data.queries:
+        _refuse_too_little(config, data, measure)
     teacher = fit_teacher(settings, data, cache, report)
     assert teacher.out_of_fold_scores is not None
     figures: Figures = {
@@ -64,12 +70,55 @@ def annotate(
     for name, queries in measured.items():
         scores = sp.vstack(list(teacher.score_texts(queries.texts, f"{name} queries"))).toarray()
         figures[name] = quality_figures(scores, queries, data.taxonomy)
-        if name == "test":
+        if name == "test" and data.queries:
             # For the reports: what the student is held against.
             add_curves(
                 CURVES, data.sums["test"], {"teacher": curves(scores, queries, data.taxonomy)}
             )
         _tell(name, figures[name], report)
+    if data.queries:
+        figures["annotated"] = _annotate_collections(teacher, settings, data, cache, output, report)
+    else:
+        figures["annotated"] = _annotate_texts(teacher, settings, data, output)
+    report(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
+    return figures
+
+
+def _refuse_too_little(config: Config, data: Dataset, measure: bool) -> None:
+    if not data.pool:
+        raise DataError(
+            "data.unlabelled has no texts to annotate"
+            if config.data.unlabelled
+            else 'data.unlabelled is "": name the texts that the teacher is to annotate'
+        )
+    if measure and not len(data.test):
+        raise DataError("there are no test queries to measure on: data.test names no file")
+    if len(data.train) < LEAST_LABELLED:
+        raise DataError(
+            f"{config.path('train')}: {len(data.train)} training queries; a teacher needs "
+            f"{LEAST_LABELLED} or more"
+        )
+
+
+def _annotate_texts(
+    teacher: Teacher, settings: TeacherConfig, data: Dataset, output: Path
+) -> dict[str, int]:
+    least = settings.annotations.least
+    scores = teacher.score_texts(data.pool, "unlabelled texts")
+    found = zip(parts(data.pool), (_at_least(part, least) for part in scores), strict=True)
+    write_examples(output, found, [label.code for label in data.taxonomy])
+    return {"unlabelled": len(data.pool)}
+
+
+def _annotate_collections(
+    teacher: Teacher,
+    settings: TeacherConfig,
+    data: Dataset,
+    cache: Path,
+    output: Path,
+    report: Report,
+) -> dict[str, int]:
+    train, least = data.train, settings.annotations.least
     sources = pool_sources(
         cache,
         data.queries,
@@ -81,12 +130,12 @@ def annotate(
         vars(settings.pool),
         report,
     )
+    assert teacher.out_of_fold_scores is not None
     annotations = [Annotations("labelled", train.ids, train.texts, teacher.out_of_fold_scores)]
     for source in sources:
         texts = list(source.texts.values())
         scores = sp.vstack(list(teacher.score_texts(texts, source.name)), format="csr")
         annotations.append(Annotations(source.name, list(source.texts), texts, scores))
-    least = settings.annotations.least
     about = {
         "least": least,
         "teacher": teacher.key,
@@ -101,9 +150,7 @@ def annotate(
         for part in annotations
     ]
     write_annotations(output, kept, [label.code for label in data.taxonomy], about)
-    report(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
-    figures["annotated"] = {part.source: len(part.ids) for part in annotations}
-    return figures
+    return {part.source: len(part.ids) for part in annotations}
 
 
 def fit_teacher(

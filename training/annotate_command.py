@@ -16,6 +16,7 @@ from training.files import replacing
 from training.teacher_config import DEFAULT_TEACHER, read_teacher_config
 
 ANNOTATIONS = HERE / "data" / "annotations.zip"
+OWN = "annotated.parquet"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--teacher", type=Path, default=DEFAULT_TEACHER, help="settings of the teacher and the pool"
     )
     parser.add_argument(
-        "--output", type=Path, default=ANNOTATIONS, help="annotation file (default: %(default)s)"
+        "--output",
+        type=Path,
+        help=f"file to write (default: {ANNOTATIONS}; for data of your own {OWN} beside --config)",
     )
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write the teacher's figures as JSON"
@@ -49,17 +52,21 @@ def run(arguments: argparse.Namespace) -> int:
         raise TrainingError(
             f"'topiccore annotate' needs the package {error.name}: pip install 'topiccore[teacher]'"
         ) from error
+    own = not config.is_built_in
+    output = arguments.output or (config.folder / OWN if own else ANNOTATIONS)
     figures = annotate(
         config,
         settings,
         arguments.cache,
-        arguments.output,
+        output,
         arguments.measure,
         progress(time.monotonic()),
     )
     if arguments.report:
         with replacing(arguments.report) as partial:
             partial.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if own:
+        print(f"{output}: name it in [annotations] texts and train again")
     return 0
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from glob import glob
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from training.errors import ConfigError
+from training.errors import ConfigError, DataError
+from training.labels import HEADER
+from training.tables import has_header
 
 HERE = Path(__file__).resolve().parent
 DEFAULT = HERE / "default.toml"
+TEMPLATE = HERE / "project.toml"
+"""What ``topiccore init`` writes; settings that are missing for other data are taken from here."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,18 @@ class Config:
     report: ReportConfig
     folder: Path = field(default=HERE, metadata={"setting": False})
 
+    @property
+    def is_built_in(self) -> bool:
+        """Whether the labels are of the built-in collections.
+
+        Raises ``ConfigError`` and ``DataError`` when the training labels are not there.
+        """
+        return has_header(self.files("train")[0], HEADER)
+
+    def unannotated(self) -> Config:
+        """The same without annotations: for who is about to make them."""
+        return replace(self, annotations=replace(self.annotations, file="", texts=""))
+
     def path(self, name: str) -> Path:
         """The file of a ``[data]`` setting."""
         return self.folder / str(getattr(self.data, name))
@@ -203,13 +219,37 @@ RANGES: dict[str, tuple[float, float]] = {
 
 
 def read_config(path: Path) -> Config:
-    """Reads a TOML file; raises ``ConfigError`` naming the setting that is missing or wrong."""
-    config: Config = build(Config, read_toml(path), RANGES, str(path))
-    return Config(**{**_shallow(config), "folder": path.resolve().parent})
+    """Reads a TOML file; raises ``ConfigError`` naming the setting that is missing or wrong.
+
+    With labels of the built-in collections every setting has to be there; for other data, those
+    that are missing are what ``topiccore init`` writes, but files: these are none.
+    """
+    raw = read_toml(path)
+    config = _config(_completed(raw), path)
+    try:
+        built_in = config.is_built_in
+    except (ConfigError, DataError):
+        # A file that is missing is told by who needs it: not every command does.
+        return config
+    return _config(raw, path) if built_in else config
 
 
-def _shallow(config: Config) -> dict[str, Any]:
-    return {item.name: getattr(config, item.name) for item in fields(config)}
+def _config(raw: Mapping[str, Any], path: Path) -> Config:
+    config: Config = build(Config, raw, RANGES, str(path))
+    return replace(config, folder=path.resolve().parent)
+
+
+def _completed(raw: Mapping[str, Any]) -> dict[str, Any]:
+    template = read_toml(TEMPLATE)
+    own = template.pop("data")
+    files = {name: "" for name, value in own.items() if isinstance(value, str)}
+    del files["taxonomy"], files["train"]
+    defaults = {**template, "data": {"held_out": own["held_out"], **files}}
+    completed = {name: value for name, value in defaults.items() if name != "data"} | dict(raw)
+    for name, value in defaults.items():
+        if isinstance(value, dict) and isinstance(found := completed.get(name), dict):
+            completed[name] = value | found
+    return completed
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -66,9 +66,11 @@ def doubts_command(arguments: argparse.Namespace) -> int:
     from training.doubts import find_doubts, out_of_fold
     from training.student_scores import student_of
 
-    scores = out_of_fold(run.data.train, student_of(run), 3, run.config.seed, run.report)
+    # Labels of validation queries may be wrong as well, and thresholds hang on them.
+    queries = run.data.train.joined(run.data.validation)
+    scores = out_of_fold(queries, student_of(run), 3, run.config.seed, run.report)
     try:
-        found = find_doubts(run.data.train, scores, run.data.taxonomy, arguments.count)
+        found = find_doubts(queries, scores, run.data.taxonomy, arguments.count)
     except ModuleNotFoundError as error:
         raise TrainingError(
             f"'topiccore doubts' needs the package {error.name}: pip install 'topiccore[curate]'"
@@ -78,6 +80,8 @@ def doubts_command(arguments: argparse.Namespace) -> int:
         for x in found
     ]
     _write(arguments.output, ("text", "labels", "given", "likely", "quality"), rows)
+    if len(rows) < arguments.count:
+        print(f"of {len(queries)} labelled queries no other is doubtful")
     return 0
 
 

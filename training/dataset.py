@@ -17,7 +17,7 @@ from training.collections import (
 )
 from training.config import Config
 from training.errors import DataError
-from training.labels import HEADER, LabelledQueries, gold_sets, read_labels, refuse_leakage
+from training.labels import LabelledQueries, gold_sets, read_labels, refuse_leakage
 from training.own_data import (
     read_own_labels,
     read_texts,
@@ -25,7 +25,6 @@ from training.own_data import (
     set_aside,
 )
 from training.packages import file_sha256
-from training.tables import has_header
 from training.taxonomy import read_taxonomy
 
 _LABELS_AND_TEXTS = ("train", "filled_in", "validation", "test", "unlabelled")
@@ -54,7 +53,7 @@ def data_sums(config: Config) -> dict[str, str]:
     Raises ``DataError`` naming a file that cannot be read.
     """
     sums = {}
-    if _is_built_in(config):
+    if config.is_built_in:
         sums[f"{PYSERINI.name}-{PYSERINI.version}"] = QUERIES_SHA256
     files = {"taxonomy": [config.path("taxonomy")]}
     files |= {name: config.files(name) for name in _LABELS_AND_TEXTS}
@@ -76,7 +75,7 @@ def load_dataset(config: Config, cache: Path, report: Callable[[str], None]) -> 
     Raises ``DataError`` and ``CollectionError`` that name the file, and the line where one is bad.
     """
     taxonomy = read_taxonomy(config.path("taxonomy"))
-    queries = load_queries(cache, report) if _is_built_in(config) else {}
+    queries = load_queries(cache, report) if config.is_built_in else {}
 
     def read(name: str) -> LabelledQueries:
         files = config.files(name)
@@ -87,15 +86,23 @@ def load_dataset(config: Config, cache: Path, report: Callable[[str], None]) -> 
         return read_own_labels(files, taxonomy, report)
 
     train, validation, test = read("train"), read("validation"), read("test")
+    added = 0
     if filled_in := config.files("filled_in"):
-        train = train.overridden(read_own_labels(filled_in, taxonomy, report))
-    if not config.data.validation:
-        train, validation = set_aside(train, config.data.held_out, config.seed)
+        filled = read_own_labels(filled_in, taxonomy, report)
+        validation = validation.corrected(filled)
+        new = filled.without(train).without(validation)
+        train, added = train.corrected(filled).joined(new), len(new)
+    if config.data.validation:
+        before = len(train)
+        train = train.without(validation)
+        if shared := before - len(train):
+            report(f"{shared} of the training queries are validation queries: not learned from")
+    else:
+        train, validation = set_aside(train, config.data.held_out, config.seed, added)
         report(f"{len(validation)} of the training queries are set aside for validation")
-    train = train.without(validation)
     try:
-        refuse_leakage(train, test)
-        refuse_leakage(validation, test)
+        refuse_leakage(train, test, "training")
+        refuse_leakage(validation, test, "validation")
     except DataError as error:
         raise DataError(f"{config.path('test')}: {error}") from error
     known = [*train.texts, *validation.texts, *test.texts]
@@ -106,7 +113,3 @@ def load_dataset(config: Config, cache: Path, report: Callable[[str], None]) -> 
         taken = set(known)
         pool = [text for text in read_texts(config.files("unlabelled")) if text not in taken]
     return Dataset(taxonomy, train, validation, test, pool, queries, data_sums(config))
-
-
-def _is_built_in(config: Config) -> bool:
-    return has_header(config.files("train")[0], HEADER)

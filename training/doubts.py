@@ -45,28 +45,32 @@ def out_of_fold(
 def find_doubts(
     queries: LabelledQueries, scores: NDArray[np.floating], taxonomy: Taxonomy, count: int
 ) -> list[Doubt]:
-    """The ``count`` most doubtful queries, the worst first.
+    """The doubtful queries, the worst first, at most ``count``.
 
-    The quality of a query's labels is cleanlab's for multi-label data (Thyagarajan et al. 2022,
-    arXiv:2211.13895).
+    A query is doubtful when cleanlab finds one of its labels, or the lack of one, to be an error
+    (confident learning, Northcutt et al. 2021, arXiv:1911.00068, for each label) and the student
+    would give others.  The quality of its labels is cleanlab's for multi-label data (Thyagarajan et
+    al. 2022, arXiv:2211.13895).
     """
     # Here, because cleanlab is an extra.
     from cleanlab.multilabel_classification import get_label_quality_scores
+    from cleanlab.multilabel_classification.filter import find_label_issues
 
     given = [np.flatnonzero(row).tolist() for row in queries.gold]
-    quality = get_label_quality_scores(given, np.asarray(scores, dtype=np.float64))
-    doubts = []
-    for row in np.argsort(quality, kind="stable")[:count].tolist():
-        likely = np.flatnonzero(scores[row] >= LIKELY)
-        doubts.append(
-            Doubt(
-                queries.texts[row],
-                float(quality[row]),
-                _codes(given[row], taxonomy),
-                _codes(likely.tolist(), taxonomy),
-            )
+    shares = np.asarray(scores, dtype=np.float64)
+    quality = get_label_quality_scores(given, shares)
+    likely = scores >= LIKELY
+    doubtful = find_label_issues(given, shares, n_jobs=1) & (likely != queries.gold).any(axis=1)
+    order = np.argsort(quality, kind="stable")
+    return [
+        Doubt(
+            queries.texts[row],
+            float(quality[row]),
+            _codes(given[row], taxonomy),
+            _codes(np.flatnonzero(likely[row]).tolist(), taxonomy),
         )
-    return doubts
+        for row in order[doubtful[order]][:count].tolist()
+    ]
 
 
 def _codes(places: list[int], taxonomy: Taxonomy) -> tuple[str, ...]:

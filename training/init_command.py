@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-from importlib.resources import files
 from itertools import product
 from pathlib import Path
 
 from topiccore.cli import Command
+from training.config import TEMPLATE
 from training.errors import TrainingError
 from training.files import replacing
 
-TEMPLATE = "project.toml"
 TAXONOMY = (
     ("code", "name", "parent", "note"),
     ("TR", "Travel", "", ""),
@@ -41,19 +40,37 @@ MADE_UP = (
     ("FD2", _RESTAURANTS, _DISHES),
     ("-", ("asdf {}", "my {}", "{} what"), ("name", "thing", "page")),
 )
+UNLABELLED = (
+    *("flights from {} to rome", "{} by train", "{} in winter", "where to stay in {}"),
+    *("is {} worth a visit", "{} old town map", "weekend in {}", "{} street food"),
+)
 README = """\
 # A topiccore project
 
-1. `taxonomy.csv`: your labels. A label with a parent is a subtopic; leave parents empty for a flat
-   list.
-2. `labels/*.csv`: texts with their labels (codes separated by blanks; `-` where none is right).
-   CSV, TSV, JSON lines or Parquet. **`labels/example.csv` is made up: replace it by your own.**
-3. `topiccore train --config topiccore.toml --out run`, then
-   `topiccore score --model run/artifact "cheap flights to paris"`.
-4. `topiccore suggest --config topiccore.toml --out run` picks unlabelled texts worth labelling,
-   `topiccore doubts` lists labels that are likely wrong.
+- `taxonomy.csv`: your labels. A label with a parent is a subtopic; leave parents empty for a flat
+  list.
+- `labels/*.csv`: texts with their labels (codes separated by blanks; `-` where none is right). CSV,
+  TSV, JSON lines or Parquet. **`labels/example.csv` is made up: replace it by your own.**
+- `unlabelled.txt`: texts without labels, one a line. **Made up too.** If you have none, delete it
+  and set `unlabelled = ""` in `topiccore.toml`.
 
-All settings stand in `topiccore.toml`, with a word on each.
+All settings stand in `topiccore.toml`, with a word on each. Train, and ask:
+
+```console
+$ topiccore train --config topiccore.toml --out run
+$ topiccore score --model run/artifact "cheap flights to paris"
+```
+
+`suggest` picks unlabelled texts that are worth a label, `doubts` lists labels that are likely wrong
+(it needs `pip install 'topiccore[curate]'`):
+
+```console
+$ topiccore suggest --config topiccore.toml --out run -n 20 -o suggested.csv
+$ topiccore doubts --config topiccore.toml --out run -n 20 -o doubts.csv
+```
+
+Fill in the column `labels` of what they write, name the file in `[data]`, as in
+`filled_in = "suggested.csv"`, and train again.
 """
 
 
@@ -70,13 +87,13 @@ def run(arguments: argparse.Namespace) -> int:
             raise TrainingError(f"{folder}: exists and is not an empty folder")
     except OSError as error:
         raise TrainingError(f"{folder}: {error.strerror}") from error
-    settings = files("training").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    _write(folder / "topiccore.toml", settings)
+    _write(folder / "topiccore.toml", TEMPLATE.read_text(encoding="utf-8"))
     _write_csv(folder / "taxonomy.csv", TAXONOMY)
     _write_csv(folder / "labels" / "example.csv", [("text", "labels"), *made_up()])
+    _write(folder / "unlabelled.txt", "".join(f"{text}\n" for text in made_up_unlabelled()))
     _write(folder / "README.md", README)
     _write(folder / ".gitignore", "run/\n")
-    print(f"{folder}: edit taxonomy.csv and labels/, then")
+    print(f"{folder}: edit taxonomy.csv, labels/ and unlabelled.txt, then")
     print(f"  topiccore train --config {folder / 'topiccore.toml'} --out {folder / 'run'}")
     return 0
 
@@ -88,6 +105,11 @@ def made_up() -> list[tuple[str, str]]:
         for code, patterns, words in MADE_UP
         for pattern, word in product(patterns, words)
     ]
+
+
+def made_up_unlabelled() -> list[str]:
+    """Every pattern of ``UNLABELLED`` with every place."""
+    return [pattern.format(word) for pattern, word in product(UNLABELLED, _PLACES)]
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import scipy.sparse as sp
@@ -32,8 +32,7 @@ class KeptTeacher:
     def __call__(self) -> Callable[[list[str]], sp.csr_matrix]:
         """Raises ``TrainingError`` when no such teacher is kept there: it trains none."""
         config = read_config(self.config)
-        unannotated = replace(config, annotations=replace(config.annotations, file=""))
-        data = load_dataset(unannotated, self.cache, _quiet)
+        data = load_dataset(config.unannotated(), self.cache, _quiet)
         teacher = make_teacher(read_teacher_config(self.settings), data, self.cache, _quiet)
         if not teacher.is_kept:
             raise TrainingError(

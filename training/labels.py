@@ -19,6 +19,7 @@ from training.tables import read_table
 HEADER = ["id", "sha256_8", "count", "labels"]
 NO_LABEL = "-"
 _COUNT = re.compile("[1-9][0-9]{0,8}")
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,21 @@ class LabelledQueries:
         taken = set(others.texts)
         return self.take([row for row, text in enumerate(self.texts) if text not in taken])
 
-    def overridden(self, others: LabelledQueries) -> LabelledQueries:
-        """These queries without those whose text ``others`` has, and then ``others``."""
-        kept = self.without(others)
+    def corrected(self, others: LabelledQueries) -> LabelledQueries:
+        """These queries with the labels that ``others`` has for their texts; nothing else of it."""
+        place = {text: row for row, text in enumerate(others.texts)}
+        own = [row for row, text in enumerate(self.texts) if text in place]
+        gold = self.gold.copy()
+        gold[own] = others.gold[[place[self.texts[row]] for row in own]]
+        return LabelledQueries(self.ids, self.texts, self.counts, gold)
+
+    def joined(self, others: LabelledQueries) -> LabelledQueries:
+        """These queries, and then ``others``."""
         return LabelledQueries(
-            kept.ids + others.ids,
-            kept.texts + others.texts,
-            np.concatenate([kept.counts, others.counts]),
-            np.concatenate([kept.gold, others.gold]),
+            self.ids + others.ids,
+            self.texts + others.texts,
+            np.concatenate([self.counts, others.counts]),
+            np.concatenate([self.gold, others.gold]),
         )
 
     def take(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> LabelledQueries:
@@ -123,11 +131,20 @@ def gold_sets(codes: list[list[str]], taxonomy: Taxonomy) -> NDArray[np.bool_]:
     return gold
 
 
-def refuse_leakage(train: LabelledQueries, test: LabelledQueries) -> None:
-    """Raises ``DataError`` naming both queries when a text is in both sets."""
-    train_ids = dict(zip(train.texts, train.ids, strict=True))
-    for text, identity in zip(test.texts, test.ids, strict=True):
-        if text in train_ids:
-            raise DataError(
-                f"test query {identity} has the same text as training query {train_ids[text]}"
-            )
+def refuse_leakage(learned: LabelledQueries, test: LabelledQueries, kind: str) -> None:
+    """Raises ``DataError`` with the number of test queries whose text ``learned`` has too.
+
+    It names the first of them and their like; ``kind`` says what ``learned`` holds.
+    """
+    place = {text: row for row, text in enumerate(learned.texts)}
+    found = [
+        f"{identity} that of {learned.ids[place[text]]}"
+        for text, identity in zip(test.texts, test.ids, strict=True)
+        if text in place
+    ]
+    if found:
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise DataError(
+            f"{len(found)} of {len(test)} test queries have the text of a {kind} query: "
+            f"{', '.join(found[:_SHOWN])}{more}"
+        )

@@ -7,6 +7,7 @@ Tables are CSV (``.csv``), TSV (``.tsv``), JSON lines (``.jsonl``, ``.ndjson``) 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -159,8 +160,9 @@ def read_own_labels(
 
     ``labels`` is a list, or codes separated by blanks, commas, semicolons or bars; ``-`` says that
     no label is right, and a row without labels is skipped.  A text that stands in several rows with
-    the same labels is one query with the sum of their counts.  Raises ``DataError`` that names the
-    file and line of a bad row, or both of two rows that contradict each other.
+    the same labels is one query with the sum of their counts; a subtopic's topic may be left out.
+    Raises ``DataError`` that names the file and line of a bad row, or both of two rows that
+    contradict each other.
     """
     texts: dict[str, int] = {}
     places: list[str] = []
@@ -178,7 +180,7 @@ def read_own_labels(
             text, count = _text_of(row, place), _count_of(row, place)
             if text in texts:
                 first = texts[text]
-                if sorted(codes[first]) != sorted(found):
+                if _complete(codes[first], taxonomy) != _complete(found, taxonomy):
                     raise DataError(f"{place}: the text of {places[first]} with other labels")
                 counts[first] += count
                 joined += 1
@@ -233,19 +235,31 @@ def refuse_labels_without_examples(train: LabelledQueries, taxonomy: Taxonomy, p
 
 
 def set_aside(
-    queries: LabelledQueries, share: float, seed: int
+    queries: LabelledQueries, share: float, seed: int, later: int = 0
 ) -> tuple[LabelledQueries, LabelledQueries]:
-    """(the rest, a random ``share``), both in the order given; the rest keeps one of each label."""
-    left = queries.gold.sum(axis=0)
+    """(the rest, about a ``share``), both in the order given; the rest keeps one of each label.
+
+    A query's side hangs on a hash of ``seed`` and its text, so that it stays on it when others
+    come.  Only a label whose texts would all be set aside keeps some back; the last ``later``
+    queries have no part in that choice among the others.
+    """
+    drawn = np.array([_draw(seed, text) for text in queries.texts])
+    first = len(queries) - later
+    order = [*np.argsort(-drawn[:first], kind="stable").tolist(), *range(first, len(queries))]
+    kept = np.zeros(queries.gold.shape[1], bool)
     aside = np.zeros(len(queries), bool)
-    room = round(share * len(queries))
-    for row in np.random.default_rng(seed).permutation(len(queries)).tolist():
+    for row in order:
         own = queries.gold[row]
-        if room and (left[own] > 1).all():
-            left[own] -= 1
-            aside[row] = True
-            room -= 1
+        aside[row] = drawn[row] < share and kept[own].all()
+        if not aside[row]:
+            kept |= own
     return queries.take(np.flatnonzero(~aside)), queries.take(np.flatnonzero(aside))
+
+
+def _draw(seed: int, text: str) -> float:
+    # Uniform in [0, 1).
+    digest = hashlib.sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:6]) / 2**48
 
 
 def _text_of(row: dict[str, Any], place: str) -> str:
@@ -282,3 +296,9 @@ def _codes_of(value: Any, taxonomy: Taxonomy, place: str) -> list[str] | None:
         if code not in taxonomy:
             raise DataError(f"{place}: label {code!r} is not in the taxonomy")
     return list(dict.fromkeys(value))
+
+
+def _complete(codes: Sequence[str], taxonomy: Taxonomy) -> set[int]:
+    # The places of the labels and of the topics that they bring.
+    places = {taxonomy.index_of(code) for code in codes}
+    return places | {int(taxonomy.parents[place]) for place in places} - {-1}

@@ -77,7 +77,7 @@ def expected_shares(model: TopicModel, texts: Sequence[str]) -> dict[str, Any]:
 
 
 def quality_table(figures: dict[str, Any]) -> str:
-    """The figures of ``measure`` as lines for people."""
+    """The figures of ``measure`` as lines for people; a dash where nothing is emitted."""
     lines = [
         f"quality on {figures['queries']} test queries (by its own thresholds, each query once | "
         "weighted by traffic)",
@@ -90,7 +90,7 @@ def quality_table(figures: dict[str, Any]) -> str:
         once, traffic = figures[name]["queries"], figures[name]["traffic"]
         lines.append(
             f"{name:12}"
-            + _pair(once["precision"], traffic["precision"], 18)
+            + _pair(_precision(once), _precision(traffic), 18)
             + _pair(once["coverage"], traffic["coverage"], 18)
             + f"{once['labels']:16.2f}"
             + _pair(once["coverage_at_90"], traffic["coverage_at_90"], 30)
@@ -99,5 +99,11 @@ def quality_table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _pair(once: float, traffic: float, width: int) -> str:
-    return f"{once:.1%} | {traffic:.1%}".rjust(width)
+def _precision(figures: dict[str, float]) -> float | None:
+    # Of nothing there is no precision.
+    return figures["precision"] if figures["coverage"] else None
+
+
+def _pair(once: float | None, traffic: float | None, width: int) -> str:
+    shown = ("-" if share is None else f"{share:.1%}" for share in (once, traffic))
+    return " | ".join(shown).rjust(width)

@@ -28,7 +28,8 @@ class Neighbours:
     def __init__(self, vectors: NDArray[np.float16], gold: NDArray[np.bool_], count: int):
         self.vectors = vectors.astype(np.float32)
         self.gold = gold
-        self.count = count
+        # A labelled query is no neighbour of itself.
+        self.count = min(count, len(vectors) - 1)
 
     def votes(
         self, vectors: NDArray[np.float16], first: int | None = None
