@@ -201,7 +201,7 @@ def test_a_promotion_is_undone_when_it_is_not_deployed(tmp_path, taxonomy, monke
 
     for name in ("one", "two"):
         assert topiccore(["registry", "push", str(tmp_path / name)]) == 0
-    options = ("--labels", str(labels), "--latency-ratio", "100", "--reason", "test")
+    options = ("--labels", str(labels), "--latency-ratio", "100", "--limits-reason", "test")
     assert topiccore(["registry", "promote", one, *options]) == 0
     done, variables = of_registry("promote.py", two, *options)
     assert done.returncode == 0, done.stderr
