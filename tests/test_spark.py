@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from batch_support import QUERIES, expected
+from ways_support import by_batch, by_post, by_post_of_many, by_score, many_queries, rounded
 
 from batch.errors import BatchError
 from batch.scoring import Options, Scorer
@@ -97,14 +98,23 @@ def test_a_table_gets_the_answers_of_the_model(spark, frame, model, artifact_pat
     assert sum(map(bool, answers(model))) > 100
 
 
-def test_and_of_the_batch_scorer_and_of_the_command(spark, frame, model, artifact_path, capsys):
-    scored = results(topics_of.score_table(frame, "query", artifact_path))
-    assert scored == Scorer(model).score(pa.array(ROWS, pa.string())).to_pylist()
-    assert cli.main(["score", "--json", "--model", str(artifact_path), "--", *QUERIES]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    told = [[(x["code"], x["score"]) for x in line["topics"]] for line in lines]
-    rounded = [[(x["code"], round(x["score"], 4)) for x in row] for row in scored]
-    assert rounded[: len(QUERIES)] == told
+def test_every_way_gives_the_same_answers(spark, any_model, tmp_path, monkeypatch, capfd):
+    queries = many_queries()
+    rows = [expected(any_model, query) for query in queries]
+    assert sum(map(bool, rows)) > 100
+    path = any_model.artifact.path
+    table = pa.table({"id": range(len(queries)), "query": queries})
+    pq.write_table(table, tmp_path / "queries.parquet")
+    frame = spark.read.parquet(str(tmp_path / "queries.parquet")).repartition(5)
+    topics = topics_of.topics_udf(topics_of.ship(spark, path))
+    assert results(topics_of.score_table(frame, "query", path)) == rows
+    assert results(frame.withColumn("topics", topics("query"))) == rows
+    assert Scorer(any_model).score(pa.array(queries)).to_pylist() == rows
+    for threads in (1, 2):
+        assert by_batch(any_model, queries, tmp_path, threads) == rows
+    assert rounded(by_score(any_model, queries, monkeypatch, capfd)) == rounded(rows)
+    assert rounded(by_post(any_model, queries)) == rounded(rows)
+    assert rounded(by_post_of_many(any_model, queries)) == rounded(rows)
 
 
 def test_an_expression_gives_the_same(spark, frame, model, artifact_path):
