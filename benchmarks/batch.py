@@ -23,7 +23,7 @@ from batch.outputs import make_plan
 from batch.readers import ReadOptions, read_blocks
 from batch.scoring import Scorer
 from batch.writers import Renderer, Writer
-from benchmarks import collection, machine, timing
+from benchmarks import collection, frames, machine, timing
 from benchmarks.collection import tell
 from benchmarks.peers import cache
 from benchmarks.peers.server import Server
@@ -47,6 +47,7 @@ MOST_MEMORY = 1 << 30
 SAMPLE = 200_000  # rows of the file that the peers are given, as texts in memory
 CHUNK = 1_000_000
 STAGE_ROWS = 1_000_000
+FRAME_ROWS = 1_000_000  # rows that DuckDB and Polars are given, in memory
 
 
 @dataclass
@@ -74,12 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         texts = _write_queries(source, pool, chosen.rows)
         tell(f"{chosen.rows:,} queries in {size(source.stat().st_size)} of Parquet")
         try:
-            commands, peers, single = _measure(chosen, folder, source, texts)
+            commands, peers, single, framed = _measure(chosen, folder, source, texts)
         except (cache.PeerError, cache.PeerMissingError) as error:
             print(f"benchmarks.batch: {error}", file=sys.stderr)
             return 1
         stages = _stages(chosen.artifact, source, folder, min(STAGE_ROWS, chosen.rows))
         report = _report(chosen, source, commands, peers, single, stages)
+        report += _frames_report(framed, min(FRAME_ROWS, chosen.rows))
     print("\n\n".join(report))
     if chosen.write:
         write_section(chosen.write, "batch", "Files end to end", report)
@@ -102,13 +104,18 @@ def _write_queries(path: Path, pool: list[str], rows: int) -> list[str]:
 
 def _measure(
     chosen: argparse.Namespace, folder: Path, source: Path, texts: list[str]
-) -> tuple[dict[int, Runs], dict[str, list[float]], list[float]]:
-    """Runs by threads, and seconds per row of each peer's batches and of single calls."""
+) -> tuple[dict[int, Runs], dict[str, list[float]], list[float], dict[frames.Side, list[float]]]:
+    """Runs by threads; seconds per row of each peer's batches, of single calls, of ``frames``."""
     questions = folder / "questions.json"
     questions.write_text(json.dumps(texts), encoding="utf-8")
     models = _trained(chosen, folder)
     cores = os.cpu_count() or 1
     commands = {n: Runs(f"topiccore batch --threads {n}") for n in sorted({1, cores})}
+    column = pq.read_table(source).slice(0, FRAME_ROWS)["query"].combine_chunks()
+    scorer = Scorer(topiccore.load(chosen.artifact))
+    framed = frames.sides(scorer, column, sorted(commands))
+    frames.same_answers(scorer, column, framed)
+    framed_taken: dict[frames.Side, list[float]] = {side: [] for side in framed}
     peers: dict[str, list[float]] = {name: [] for name in PEERS}
     single: list[float] = []
     servers: dict[str, Server] = {}
@@ -118,6 +125,10 @@ def _measure(
         for number in range(chosen.rounds):
             for threads, runs in commands.items():
                 _command(chosen, source, folder / "topics.parquet", threads, runs)
+            for side, run in framed.items():
+                start = time.perf_counter()
+                run()
+                framed_taken[side].append((time.perf_counter() - start) / len(column))
             for name, server in servers.items():
                 peers[name].append(server.ask("batch", number, BUDGETS[name]))
             alone = servers[ONE_BY_ONE].ask("single", number, 2.0)
@@ -126,12 +137,13 @@ def _measure(
                 f"round {number + 1}/{chosen.rounds}: rows/s "
                 + ", ".join(f"{runs.title} {rate(runs.seconds[-1])}" for runs in commands.values())
                 + "".join(f", {name} {rate(taken[-1])}" for name, taken in peers.items())
+                + "".join(f", {n} {t} {rate(taken[-1])}" for (n, t), taken in framed_taken.items())
             )
     finally:
         for server in servers.values():
             with server:
                 pass
-    return commands, peers, single
+    return commands, peers, single, framed_taken
 
 
 def _trained(chosen: argparse.Namespace, folder: Path) -> dict[str, Path]:
@@ -235,7 +247,7 @@ def _report(
     ]
     notes = [
         f"command: `{machine.command('benchmarks.batch')}`",
-        *machine.description(["pyarrow", "fasttext-community", "scikit-learn"]),
+        *machine.description(["pyarrow", "fasttext-community", "scikit-learn", "duckdb", "polars"]),
         f"{chosen.rows:,} logged queries drawn with replacement, {size(source.stat().st_size)} of "
         f"Parquet in, Parquet out; {chosen.rounds} rounds, sides in turns; the command from the "
         f"start of its process to its end, all cores being {cores} threads",
@@ -252,6 +264,32 @@ def _report(
             ["stage, alone on one thread", "CPU time a row"],
             [[name, duration(seconds)] for name, seconds in stages.items()],
         ),
+    ]
+
+
+def _frames_report(taken: dict[frames.Side, list[float]], rows: int) -> list[str]:
+    lines = []
+    for (name, threads), seconds in taken.items():
+        own = np.array(taken[frames.OWN, threads])[:, None]
+        share = timing.median_ratio(own, np.array(seconds)[:, None])
+        told = f"{share.value:.0%} ({share.low:.0%} to {share.high:.0%})"
+        lines.append(
+            [
+                frames.TITLES[name],
+                str(threads),
+                rate(float(np.median(seconds))),
+                told if name != frames.OWN else "",
+            ]
+        )
+    return [
+        bullets(
+            [
+                f"DuckDB and Polars: the first {rows:,} rows as a column in memory, results as a "
+                "table in memory, in the same rounds; all their rows are equal to the command's "
+                "scorer's",
+            ]
+        ),
+        table(["a column in memory", "threads", "rows/s", "of score_arrow"], lines),
     ]
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from batch_support import QUERIES, expected
+from ways_support import by_batch, by_post, by_post_of_many, by_score, many_queries, rounded
 
 from batch.errors import BatchError
 from batch.scoring import Options, Scorer
@@ -97,14 +98,23 @@ def test_a_table_gets_the_answers_of_the_model(spark, frame, model, artifact_pat
     assert sum(map(bool, answers(model))) > 100
 
 
-def test_and_of_the_batch_scorer_and_of_the_command(spark, frame, model, artifact_path, capsys):
-    scored = results(topics_of.score_table(frame, "query", artifact_path))
-    assert scored == Scorer(model).score(pa.array(ROWS, pa.string())).to_pylist()
-    assert cli.main(["score", "--json", "--model", str(artifact_path), "--", *QUERIES]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    told = [[(x["code"], x["score"]) for x in line["topics"]] for line in lines]
-    rounded = [[(x["code"], round(x["score"], 4)) for x in row] for row in scored]
-    assert rounded[: len(QUERIES)] == told
+def test_every_way_gives_the_same_answers(spark, any_model, tmp_path, monkeypatch, capfd):
+    queries = many_queries()
+    rows = [expected(any_model, query) for query in queries]
+    assert sum(map(bool, rows)) > 100
+    path = any_model.artifact.path
+    table = pa.table({"id": range(len(queries)), "query": queries})
+    pq.write_table(table, tmp_path / "queries.parquet")
+    frame = spark.read.parquet(str(tmp_path / "queries.parquet")).repartition(5)
+    topics = topics_of.topics_udf(topics_of.ship(spark, path))
+    assert results(topics_of.score_table(frame, "query", path)) == rows
+    assert results(frame.withColumn("topics", topics("query"))) == rows
+    assert Scorer(any_model).score(pa.array(queries)).to_pylist() == rows
+    for threads in (1, 2):
+        assert by_batch(any_model, queries, tmp_path, threads) == rows
+    assert rounded(by_score(any_model, queries, monkeypatch, capfd)) == rounded(rows)
+    assert rounded(by_post(any_model, queries)) == rounded(rows)
+    assert rounded(by_post_of_many(any_model, queries)) == rounded(rows)
 
 
 def test_an_expression_gives_the_same(spark, frame, model, artifact_path):
@@ -272,12 +282,17 @@ def test_a_killed_executor_changes_nothing(spark, frame, model, artifact_path, t
     assert again.total() > 8  # both what was under way and what was finished there
 
 
-def submit(*arguments, master=MASTER):
-    """Runs ``spark-submit`` with the command ``topiccore`` as a user does."""
+def submit(*arguments, master=MASTER, configuration=(), python=sys.executable):
+    """Runs ``spark-submit`` with the command ``topiccore`` as a user does.
+
+    ``configuration`` are more ``--conf``; ``python`` is what executors start.
+    """
     program = Path(ENVIRONMENT["SPARK_HOME"]) / "bin" / "spark-submit"
+    settings = [word for x in ("spark.ui.enabled=false", *configuration) for word in ("--conf", x)]
+    environment = {"PYSPARK_PYTHON": str(python), "PYSPARK_DRIVER_PYTHON": sys.executable}
     return subprocess.run(
-        [program, "--master", master, "--conf", "spark.ui.enabled=false", cli.__file__, *arguments],
-        env={**os.environ, **ENVIRONMENT},
+        [program, "--master", master, *settings, cli.__file__, *arguments],
+        env={**os.environ, **ENVIRONMENT, **environment},
         # It puts all that Python says on its standard output.
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -398,3 +413,109 @@ def test_a_teacher_that_gives_something_else_is_refused(frame, teacher):
         logits.collect()
     with pytest.raises(BatchError, match="no column 'text'"):
         annotate_table(frame, "text", lambda: pipeline.predict_proba, codes)
+
+
+@pytest.fixture(scope="module")
+def kept_teacher(tmp_path_factory):
+    """A small teacher as ``topiccore annotate`` keeps one: it, its texts and its options."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from teacher_support import keep_teacher
+
+    return keep_teacher(tmp_path_factory.mktemp("teacher"))
+
+
+FIRST_GOES_ON = """\
+#!/bin/sh
+# The Python of the first executor that starts one goes on, any other waits.
+if grep -q CoarseGrainedExecutorBackend /proc/$PPID/cmdline; then
+    if mkdir {folder}/first 2>/dev/null; then
+        echo $PPID > {folder}/first/executor
+    else
+        touch {folder}/another
+        while [ ! -e {folder}/go ]; do sleep 0.05; done
+    fi
+fi
+exec {python} "$@"
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["all live", "one killed"])
+def test_the_kept_teacher_annotates_by_spark_submit(kept_teacher, tmp_path, killed):
+    teacher, texts, options = kept_teacher
+    (tmp_path / "in").mkdir()
+    parts = [[*texts[number::12], None] for number in range(12)]
+    for number, part in enumerate(parts):
+        ids = [100 * number + place for place in range(len(part))]
+        pq.write_table(
+            pa.table({"id": ids, "query": pa.array(part, pa.string())}),
+            tmp_path / "in" / f"{number:02}.parquet",
+        )
+    cache = Path(options[options.index("--cache") + 1])
+    scores = [teacher(part[:-1]).toarray() for part in parts]
+    kept = sorted(cache.rglob("*"))
+    # A file a task.
+    settings = ["spark.sql.files.openCostInBytes=134217728"]
+    command = ["spark-annotate", tmp_path / "in", "-o", tmp_path / "out", *options]
+    if not killed:
+        done = submit(*command, configuration=settings)
+    else:
+        python = tmp_path / "python"
+        python.write_text(FIRST_GOES_ON.format(folder=tmp_path, python=sys.executable))
+        python.chmod(0o755)
+        outcomes = []
+        runner = threading.Thread(
+            target=lambda: outcomes.append(submit(*command, configuration=settings, python=python))
+        )
+        runner.start()
+        executor = tmp_path / "first" / "executor"
+
+        def one_works_and_another_waits():
+            assert runner.is_alive()
+            finished = list((tmp_path / "out").glob("_temporary/0/task_*"))
+            return (tmp_path / "another").exists() and finished
+
+        try:
+            wait_for(one_works_and_another_waits)
+            os.kill(int(executor.read_text()), signal.SIGKILL)
+        finally:
+            (tmp_path / "go").touch()
+            runner.join(DEADLINE)
+        [done] = outcomes
+        assert "Lost executor" in done.stdout
+    assert done.returncode == 0, done.stdout
+    table = pq.read_table(tmp_path / "out").sort_by("id")
+    assert table.column_names == ["id", "text", "codes", "scores"]
+    rows = iter(table.to_pylist())
+    labels = 0
+    for number, part in enumerate(parts):
+        for place, text in enumerate(part):
+            row = next(rows)
+            found = [] if text is None else zip(scores[number][place], teacher.codes, strict=True)
+            right = sorted(((s, c) for s, c in found if s >= teacher.least), key=lambda x: -x[0])
+            assert (row["id"], row["text"]) == (100 * number + place, text)
+            assert dict(zip(row["codes"], row["scores"], strict=True)) == {c: s for s, c in right}
+            assert row["scores"] == [s for s, _ in right]
+            labels += len(right)
+    assert next(rows, None) is None
+    assert labels > len(texts)
+    assert sorted(cache.rglob("*")) == kept  # nothing was trained, nothing is left
+
+
+def test_a_teacher_that_is_not_kept_is_told_before_anything_runs(kept_teacher, tmp_path):
+    options = list(kept_teacher[2])
+    settings = Path(options[options.index("--teacher") + 1])
+    other = tmp_path / "teacher.toml"
+    other.write_text(settings.read_text().replace("seed = 11", "seed = 12"))
+    options[options.index("--teacher") + 1] = str(other)
+    pq.write_table(pa.table({"query": ["cheap flights to paris"]}), tmp_path / "in.parquet")
+    done = submit(
+        *("spark-annotate", tmp_path / "in.parquet", "-o", tmp_path / "out", *options),
+        master="local[1]",
+    )
+    assert done.returncode == 1
+    assert (
+        "no teacher of these settings and labels; train it by 'topiccore annotate'" in done.stdout
+    )
+    assert "Traceback" not in done.stdout
+    assert not (tmp_path / "out").exists()

@@ -15,6 +15,7 @@ from training.config import read_config
 from training.dataset import load_dataset
 from training.encoder import parts
 from training.errors import TrainingError
+from training.teacher import Teacher
 from training.teacher_config import read_teacher_config
 
 
@@ -29,8 +30,8 @@ class KeptTeacher:
     config: Path
     settings: Path
 
-    def __call__(self) -> Callable[[list[str]], sp.csr_matrix]:
-        """Raises ``TrainingError`` when no such teacher is kept there: it trains none."""
+    def find(self) -> Teacher:
+        """The teacher, not opened yet; raises ``TrainingError`` when no such teacher is kept."""
         config = read_config(self.config)
         data = load_dataset(config.unannotated(), self.cache, _quiet)
         teacher = make_teacher(read_teacher_config(self.settings), data, self.cache, _quiet)
@@ -39,6 +40,11 @@ class KeptTeacher:
                 f"{teacher.folder}: no teacher of these settings and labels; "
                 "train it by 'topiccore annotate'"
             )
+        return teacher
+
+    def __call__(self) -> Callable[[list[str]], sp.csr_matrix]:
+        """Raises as ``find``: it trains none."""
+        teacher = self.find()
         teacher.fit()
 
         def scores(texts: list[str]) -> sp.csr_matrix:

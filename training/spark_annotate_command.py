@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "pip install 'topiccore[spark,teacher]'"
             ) from error
         teacher = KeptTeacher(*(path.absolute() for path in paths))
+        teacher.find()  # told here, not by a worker
         # The name that training knows a column of texts by.
         frame = read_table(spark, arguments).withColumnRenamed(arguments.text_column, "text")
         annotated = annotate_table(frame, "text", teacher, codes, least=least)
