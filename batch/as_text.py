@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 
 from batch.scoring import Emitted
 
+JSON_TEXT = {b"topiccore": b"json"}
+"""Metadata of the field of a kept column whose strings are JSON already."""
 _CONTROL = r"[\x00-\x1f]"
 _TSV_ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
@@ -43,8 +45,12 @@ def json_lines(kept: pa.RecordBatch, result_column: str, labels: pa.Array) -> pa
     """The text of all rows, an object a line."""
     parts: list[Any] = []
     names = [*kept.schema.names, result_column]
-    columns = [*map(_json_values, kept.columns), labels]
-    for name, column in zip(names, columns, strict=True):
+    fields = zip(kept.schema, kept.columns, strict=True)
+    columns = [
+        pc.fill_null(column, "null") if field.metadata == JSON_TEXT else _json_values(column)
+        for field, column in fields
+    ]
+    for name, column in zip(names, [*columns, labels], strict=True):
         parts += [("{" if not parts else ", ") + json.dumps(name) + ": ", column]
     return _text(pc.binary_join_element_wise(*parts, "}\n", ""))
 
