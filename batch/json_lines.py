@@ -207,7 +207,7 @@ def _json_text(name: str) -> pa.Field:
 
 
 def _is_text(field: pa.Field) -> bool:
-    return pa.types.is_string(field.type) and field.metadata != JSON_TEXT
+    return bool(pa.types.is_string(field.type)) and field.metadata != JSON_TEXT
 
 
 def _holds(kind: pa.DataType, value: Any) -> bool:
@@ -216,7 +216,7 @@ def _holds(kind: pa.DataType, value: Any) -> bool:
     if type(value) is int:
         low, high = _INTEGERS.get(kind, (0, -1))
         return low <= value <= high
-    return bool(kind == pa.float64()) and type(value) is float
+    return kind == pa.float64() and type(value) is float
 
 
 def _fitting(value: Any, field: pa.Field) -> Any:

@@ -221,6 +221,37 @@ def test_one_column_has_a_row_for_every_line(batch, tmp_path):
         assert len(rows_of(tmp_path / "out.jsonl")) == 4
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_csv_and_tsv_with_any_line_ends(batch, model, tmp_path, end, last):
+    for name, delimiter in (("in.csv", ","), ("in.tsv", "\t")):
+        lines = [f"id{delimiter}query", f"1{delimiter}used honda", f"2{delimiter}red dress"]
+        (tmp_path / name).write_text(end.join(lines) + end * last, newline="")
+        assert batch(name, "-o", "out.jsonl", "--keep-all", "--overwrite")[0] == 0
+        rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        assert [(row["id"], row["query"]) for row in rows] == [
+            ("1", "used honda"),
+            ("2", "red dress"),
+        ]
+        assert rows[0]["topics"] == expected(model, "used honda")
+
+
+@pytest.mark.parametrize("name", ["in.txt", "in.csv", "in.tsv", "in.jsonl", "in.jsonl.gz"])
+def test_a_byte_order_mark_is_no_text(batch, model, tmp_path, name):
+    data = b"\xef\xbb\xbf" + content(kind_of(name), ["used honda", "red dress"])
+    (tmp_path / name).write_bytes(compressed(data, name))
+    assert batch(name, "-o", "out.jsonl", "--keep-all")[0] == 0
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["query"] for row in rows] == ["used honda", "red dress"]
+    assert rows[0]["topics"] == expected(model, "used honda")
+
+
+def test_a_byte_order_mark_before_nested_values(batch, tmp_path):
+    (tmp_path / "in.jsonl").write_bytes(b'\xef\xbb\xbf{"query": "a", "x": [1]}\n')
+    assert batch("in.jsonl", "-o", "out.jsonl", "--keep", "x")[0] == 0
+    assert json.loads((tmp_path / "out.jsonl").read_text())["x"] == [1]
+
+
 def test_without_a_header(batch, model, tmp_path):
     (tmp_path / "in.tsv").write_text('1\tused "honda\n2\tred dress\n')
     options = ["--no-header", "--text-column", "f1", "--keep", "f0"]

@@ -124,6 +124,7 @@ def test_input_that_is_cut_off(refused, tmp_path, name):
         ("in.jsonl", b'{"query": "a"}\n{"query": "b"\n', "line 2 is not JSON"),
         ("in.jsonl", b'{"query": "a"} {"query": "b"}\n', "line 1 is not JSON"),
         ("in.parquet", b"no parquet at all", "Parquet"),
+        ("in.txt", b"used honda\rred dress\r", "its lines end with CR alone"),
         ("in.csv.gz", b"query\nx\n", "zlib"),
         ("in.txt.gz", b"", "Truncated compressed stream"),
         ("in.jsonl.zst", b"", "Truncated compressed stream"),
