@@ -170,6 +170,21 @@ def test_values_of_every_type_as_json_and_tsv(batch, tmp_path):
     assert kept.to_pylist() == table.drop_columns(["f"]).to_pylist()
 
 
+def test_whole_floats_stay_floats(batch, tmp_path):
+    values = [0.0, -0.0, 2.0, 1.5, 1e20, None, float("nan")]
+    columns = {"query": ["a"] * 7, "d": values, "s": pa.array(values, pa.float32())}
+    pq.write_table(pa.table(columns), "in.parquet")
+    texts = ["0.0", "-0.0", "2.0", "1.5", "1e+20"]
+    assert batch("in.parquet", "-o", "out.jsonl", "--keep", "d,s")[0] == 0
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    found = [line.partition(', "topics"')[0] for line in lines]
+    assert found[1:4] == [f'{{"d": {text}, "s": {text}' for text in texts[1:4]]
+    assert [json.loads(line)["d"] for line in lines] == [*values[:5], None, None]
+    assert batch("in.parquet", "-o", "out.tsv", "--keep", "d")[0] == 0
+    lines = (tmp_path / "out.tsv").read_text().splitlines()[1:]
+    assert [line.split("\t")[0] for line in lines] == [*texts, "", "nan"]
+
+
 # --- rows ---------------------------------------------------------------------------------------
 
 
