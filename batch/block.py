@@ -27,6 +27,12 @@ class Block:
     not_text: int = 0
     """Nulls of ``text`` that hold something else than text in the file."""
 
+    def slice(self, start: int, rows: int | None = None) -> Block:
+        """Some of the rows; what is no text is told by the first of them."""
+        not_text = self.not_text if not start else 0
+        text, kept = self.text.slice(start, rows), self.kept.slice(start, rows)
+        return Block(text, kept, self.consumed, not_text)
+
     @classmethod
     def of(
         cls,
