@@ -450,3 +450,14 @@ def test_progress_when_asked(batch, tmp_path, monkeypatch):
     assert err.splitlines()[0].endswith("0 s left")
     _, _, err = batch("in.csv", "-o", "two.parquet")
     assert "left" not in err
+
+
+def test_help_tells_the_result_and_how_a_run_goes_on(capsys):
+    with pytest.raises(SystemExit):
+        main(["batch", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count("topiccore batch ") == 4  # the usage and three examples
+    assert "list<struct<code: string, score: double>>" in told
+    assert "interrupted goes on where it stopped when the same command is given again" in told
+    assert "s3fs" in told
+    assert "default: as many as there are cores" in told
