@@ -41,14 +41,14 @@ class ScoredRows:
         return int(np.searchsorted(self.offsets, most, side="right")) - 1
 
     def head(self, rows: int) -> ScoredRows:
-        """The first rows."""
+        """The first rows; of cut arrays a copy, so that the others do not stay."""
         if rows >= len(self):
             return self
         end = int(self.offsets[rows])
         return ScoredRows(
             self.offsets[: rows + 1],
-            self.labels[:end],
-            self.scores[:end],
+            self.labels[:end].copy(),
+            self.scores[:end].copy(),
             *(column[:rows] for column in self._by_row()),
         )
 
