@@ -19,8 +19,8 @@ from topiccore import MAX_QUERY_BYTES, ArrowAnswers, TopicModel
 
 TOPICS = pa.list_(pa.struct([("code", pa.string()), ("score", pa.float64())]))
 """The type of a result: the emitted labels of a query, best first."""
-_STEP = 8192
-"""Rows that are scored before it is seen how many labels they have."""
+_FIRST_STEP, _STEP = 4096, 32768
+"""Rows that are scored before it is seen how many labels they have: the first ones, then others."""
 _BINARY = {
     pa.string(): pa.binary(),
     pa.large_string(): pa.large_binary(),
@@ -141,10 +141,13 @@ class Scorer:
         if most is None or not len(column):
             return self._all_rows(column, threads)
         parts: list[ScoredRows] = []
-        emitted = 0
-        for start in range(0, len(column), _STEP):
-            part = self._all_rows(column.slice(start, _STEP), threads)
+        emitted = start = 0
+        step = _FIRST_STEP
+        while start < len(column):
+            part = self._all_rows(column.slice(start, step), threads)
             emitted += len(part.labels)
+            start += step
+            step = _STEP
             if emitted > most:
                 fitting = part.fitting(most - emitted + len(part.labels))
                 parts.append(part.head(fitting if parts else max(fitting, 1)))

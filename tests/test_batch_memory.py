@@ -30,6 +30,7 @@ def queries():
 def small(monkeypatch):
     """Few labels a piece, few rows a step."""
     monkeypatch.setattr(batch.run, "LABELS", 20)
+    monkeypatch.setattr(scoring, "_FIRST_STEP", 5)
     monkeypatch.setattr(scoring, "_STEP", 7)
 
 
@@ -103,6 +104,7 @@ def test_a_summary_of_pieces_is_that_of_whole_blocks(
 @pytest.mark.parametrize("options", [Options(0.2), Options(0.0, 3), Options(0.1, 2, True)])
 @pytest.mark.parametrize("kind", ["plain", "dictionary", "larger dictionary", "many values"])
 def test_the_first_rows_that_fit(model, queries, monkeypatch, most, options, kind):
+    monkeypatch.setattr(scoring, "_FIRST_STEP", 5)
     monkeypatch.setattr(scoring, "_STEP", 7)
     texts = pa.array([*queries[:30], None, *queries[:30]])
     column = texts
