@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 
 from batch.scoring import Emitted
 
+JSON_TEXT = {b"topiccore": b"json"}
+"""Metadata of the field of a kept column whose strings are JSON already."""
 _CONTROL = r"[\x00-\x1f]"
 _TSV_ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
@@ -34,7 +36,7 @@ class LabelText:
 
     def _joined(self, emitted: Emitted, heads: pa.Array, tail: str, between: str) -> pa.Array:
         # The shortest text that reads back as the same number.
-        scores = pa.array(emitted.scores).cast(pa.string())
+        scores = _fractions(pa.array(emitted.scores))
         items = pc.binary_join_element_wise(heads.take(pa.array(emitted.labels)), scores, tail, "")
         return pc.binary_join(pa.ListArray.from_arrays(pa.array(emitted.offsets), items), between)
 
@@ -43,8 +45,12 @@ def json_lines(kept: pa.RecordBatch, result_column: str, labels: pa.Array) -> pa
     """The text of all rows, an object a line."""
     parts: list[Any] = []
     names = [*kept.schema.names, result_column]
-    columns = [*map(_json_values, kept.columns), labels]
-    for name, column in zip(names, columns, strict=True):
+    fields = zip(kept.schema, kept.columns, strict=True)
+    columns = [
+        pc.fill_null(column, "null") if field.metadata == JSON_TEXT else _json_values(column)
+        for field, column in fields
+    ]
+    for name, column in zip(names, [*columns, labels], strict=True):
         parts += [("{" if not parts else ", ") + json.dumps(name) + ": ", column]
     return _text(pc.binary_join_element_wise(*parts, "}\n", ""))
 
@@ -104,7 +110,7 @@ def _json_values(column: pa.Array) -> pa.Array:
     if pa.types.is_floating(kind):
         column = column.cast(pa.float64())
         finite = pc.fill_null(pc.is_finite(column), False)
-        return pc.if_else(finite, column.cast(pa.string()), "null")
+        return pc.if_else(finite, _fractions(column), "null")
     if pa.types.is_null(kind):
         return pa.array(np.repeat("null", len(column)), pa.string())
     if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
@@ -118,12 +124,23 @@ def _tsv_values(column: pa.Array) -> pa.Array:
     elif pa.types.is_nested(column.type) or isinstance(column.type, pa.BaseExtensionType):
         values = column.to_pylist()
         text = pa.array([v if v is None else json.dumps(v, default=str) for v in values])
+    elif pa.types.is_floating(column.type):
+        text = _fractions(column)
     else:
         text = column.cast(pa.string())
     text = text.cast(pa.string())
     for character, escape in _TSV_ESCAPES.items():
         text = pc.replace_substring(text, character, escape)
     return pc.fill_null(text, "")
+
+
+def _fractions(column: pa.Array) -> pa.Array:
+    """Floating-point numbers as text that reads back as such: 1.0, which Arrow calls 1."""
+    text = column.cast(pa.string())
+    values = column.to_numpy(zero_copy_only=False)
+    if not np.any(values == np.trunc(values)):
+        return text
+    return pc.replace_substring_regex(text, r"^(-?\d+)$", r"\1.0")
 
 
 def _escaped(name: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from batch.as_text import as_strings
+from batch.as_text import JSON_TEXT, as_strings
 from batch.errors import BatchError
 from batch.scoring import listed
 
@@ -27,6 +27,12 @@ class Block:
     not_text: int = 0
     """Nulls of ``text`` that hold something else than text in the file."""
 
+    def slice(self, start: int, rows: int | None = None) -> Block:
+        """Some of the rows; what is no text is told by the first of them."""
+        not_text = self.not_text if not start else 0
+        text, kept = self.text.slice(start, rows), self.kept.slice(start, rows)
+        return Block(text, kept, self.consumed, not_text)
+
     @classmethod
     def of(
         cls,
@@ -37,13 +43,15 @@ class Block:
         not_text: int = 0,
         *,
         decode: bool = False,
+        json_text: Container[str] = (),
     ) -> Block:
         """The block of a batch with all columns that are wanted.
 
-        ``decode``: kept columns are bytes that stand for text.
+        ``decode``: kept columns are bytes that stand for text.  ``json_text``: those that are JSON.
         """
         names = batch.schema.names
         fields = [batch.schema.field(name).remove_metadata() for name in kept]
+        fields = [f.with_metadata(JSON_TEXT) if f.name in json_text else f for f in fields]
         arrays = [batch.column(names.index(name)) for name in kept]
         if decode:
             fields = [pa.field(name, pa.string()) for name in kept]

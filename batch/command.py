@@ -24,10 +24,31 @@ from topiccore.argument_types import natural, positive, share
 from topiccore.cli import Command
 from topiccore.model import default_model, load
 
+_EPILOG = """\
+examples:
+  topiccore batch log.parquet -o topics.parquet --keep-all
+  topiccore batch 'logs/*.csv.gz' -o topics.jsonl --text-column q --keep time,user
+  topiccore batch s3://bucket/logs/ -o s3://bucket/topics/ --summary summary.json
+
+The result is one more column, the labels of a query, best first: in Parquet
+list<struct<code: string, score: double>>, in JSON lines
+"topics": [{"code": "VE", "score": 0.99}], in TSV VE:0.99,VE02:0.96.
+
+A run into a folder that was interrupted goes on where it stopped when the same
+command is given again; a run into one file begins anew.
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``topiccore batch``."""
-    parser.add_argument("input", nargs="+", help="files, globs, folders, URLs; - is standard input")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "input",
+        nargs="+",
+        help="files, globs, folders, URLs (s3:// needs the package s3fs, gs:// gcsfs); - is "
+        "standard input",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -72,7 +93,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     kept.add_argument("--keep", metavar="NAMES", help="input columns to keep, with commas between")
     kept.add_argument("--keep-all", action="store_true", help="keep all input columns")
     columns.add_argument(
-        "--result-column", default="topics", metavar="NAME", help="name of the result (topics)"
+        "--result-column",
+        default="topics",
+        metavar="NAME",
+        help="name of the result (default: topics)",
     )
     emitted = parser.add_argument_group("labels")
     emitted.add_argument(
@@ -85,11 +109,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     emitted.add_argument("--topics-only", action="store_true", help="no subtopics")
     run_options = parser.add_argument_group("run")
     run_options.add_argument(
-        "--threads", type=positive, default=default_threads(), metavar="N", help="(all cores)"
+        "--threads",
+        type=positive,
+        default=default_threads(),
+        metavar="N",
+        help="score with N threads (default: as many as there are cores, %(default)s)",
     )
     shown = run_options.add_mutually_exclusive_group()
-    shown.add_argument("--progress", action="store_true", help="tell it even if no terminal sees")
-    shown.add_argument("--quiet", action="store_true", help="neither progress nor summary")
+    shown.add_argument(
+        "--progress",
+        action="store_true",
+        help="report progress even when standard error is no terminal (a line every 10 s)",
+    )
+    shown.add_argument("--quiet", action="store_true", help="report neither progress nor summary")
     run_options.add_argument("--summary", metavar="FILE", help="write the summary as JSON")
 
 

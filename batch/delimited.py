@@ -12,9 +12,7 @@ import pyarrow.csv as pa_csv
 
 from batch.block import Block, Columns
 from batch.errors import BatchError
-from batch.streams import ByteStream, Readable
-
-_MARK = b"\xef\xbb\xbf"
+from batch.streams import MARK, ByteStream, Readable
 
 
 def read(stream: ByteStream, columns: Columns, delimiter: str, header: bool) -> Iterator[Block]:
@@ -25,7 +23,7 @@ def read(stream: ByteStream, columns: Columns, delimiter: str, header: bool) -> 
     kept = columns.kept_of(names)
     wanted = list(dict.fromkeys([text, *kept]))
     types = {name: pa.binary() for name in wanted}
-    if stream.peek().count(b"\n") < 1 and not stream.peek().endswith(b"\n") and header:
+    if header and not any(end in stream.peek() for end in (b"\n", b"\r")):
         # Nothing but a header; Arrow refuses a file without its line end.
         yield Block.of(_empty(types), text, kept, stream.consumed, decode=True)
         return
@@ -63,7 +61,7 @@ def read(stream: ByteStream, columns: Columns, delimiter: str, header: bool) -> 
 
 
 def _names(stream: ByteStream, delimiter: str, quoted: bool, header: bool) -> list[str]:
-    head = stream.peek().removeprefix(_MARK)
+    head = stream.peek().removeprefix(MARK)
     if not head.strip():
         raise BatchError("it is empty" + (", without even a header" if header else ""))
     quoting: Any = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE

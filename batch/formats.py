@@ -17,6 +17,7 @@ _KINDS = {
     "txt": "txt",
 }
 _COMPRESSIONS = {"gz": "gzip", "zst": "zstd"}
+_COMPRESSED = {*_COMPRESSIONS, "bz2", "xz", "lz4", "zstd", "snappy", "br", "zip", "7z"}
 OUTPUT_KINDS = ("parquet", "jsonl", "tsv")
 
 
@@ -44,6 +45,15 @@ def of_name(name: str) -> Format | None:
     parts = last.lower().lstrip(".").split(".")[1:]
     compressed = len(parts) > 1 and parts[-1] in _COMPRESSIONS
     return of_ending(".".join(parts[-2 if compressed else -1 :])) if parts else None
+
+
+def is_like_a_file(name: str) -> bool:
+    """Whether the name has an ending that a file has, of a format of ours, compressed or not."""
+    *_, last = name.lower().split("/")
+    endings = last.lstrip(".").split(".")[1:]
+    return bool(endings) and (
+        endings[-1] in _COMPRESSED or not _KINDS.keys().isdisjoint(endings[-2:])
+    )
 
 
 def stem(name: str) -> str:

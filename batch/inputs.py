@@ -49,7 +49,10 @@ def find_inputs(names: Sequence[str], given: Format | None) -> list[Input]:
             for location, relative in _files(name, place):
                 kind = given or formats.of_name(relative)
                 if kind is None:
-                    raise BatchError(f"{location}: its ending tells no format; name one (--from)")
+                    instead = f", or choose files ('{name.rstrip('/')}/*.csv')" if folder else ""
+                    raise BatchError(
+                        f"{location}: its ending tells no format; name one (--from){instead}"
+                    )
                 found.append(Input(location, relative, kind, folder))
         except OSError as error:
             raise BatchError(f"cannot read {name}: {error.strerror or error}") from error

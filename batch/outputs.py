@@ -44,7 +44,12 @@ def make_plan(inputs: Sequence[Input], output: str, ending: str | None) -> Plan:
         return Plan((Job(tuple(inputs), None, "-"),), None, kind)
     place = locate(output)
     told = formats.of_name(output)
-    if told is None or output.endswith("/") or place.is_folder():
+    folder = output.endswith("/") or place.is_folder()
+    if told is None and not folder and formats.is_like_a_file(output):
+        raise BatchError(
+            f"{output}: its ending is no format of outputs; end the name with / for a folder"
+        )
+    if told is None or folder:
         ending = ending or "parquet"
         return _folder(inputs, place, formats.chosen(ending, output=True), ending.lower())
     if told.kind not in formats.OUTPUT_KINDS:

@@ -8,13 +8,20 @@ import numpy as np
 import pyarrow as pa
 
 from batch.block import DEFAULT_TEXT, Block, Columns
+from batch.errors import BatchError
 from batch.streams import ByteStream
 
 _LF, _CR = 10, 13
 
 
 def read_lines(stream: ByteStream, columns: Columns) -> Iterator[Block]:
-    """A row for each line, without its end (LF or CR LF), in one column of bytes."""
+    """A row for each line, without its end (LF or CR LF), in one column of bytes.
+
+    Raises ``BatchError`` for lines that end with CR alone.
+    """
+    head = stream.peek()
+    if b"\n" not in head and b"\r" in head[:-1]:
+        raise BatchError("its lines end with CR alone; LF or CR LF is needed (tr '\\r' '\\n')")
     name = columns.text or DEFAULT_TEXT
     kept = columns.kept_of([name])
     empty = True

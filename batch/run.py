@@ -27,6 +27,12 @@ from batch.storage import reason
 from batch.unknown import UnknownTokens
 from batch.writers import Renderer, Writer
 
+LABELS = 1 << 18
+"""So many labels at most are rendered in one piece, so that memory is bounded whatever is emitted.
+
+Blocks have fewer, unless far more is emitted than with thresholds.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -49,11 +55,19 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A block of the plan; ``first`` is the place of its first row in its file."""
+    """Rows of a block of the plan; ``first`` is the place of the first of them in its file."""
 
     source: Input
     block: Block
     first: int
+
+    def divided(self, done: int) -> tuple[_Part, ...]:
+        """The rows behind the first ones, in parts that will hardly have more labels than these."""
+        rows = max(1, done * 3 // 4)
+        return tuple(
+            _Part(self.source, self.block.slice(start, rows), self.first + start)
+            for start in range(done, len(self.block.text), rows)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +79,12 @@ class _End:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
+    """The first rows of a part, and what is left of it."""
+
     part: _Part
     rendered: pa.RecordBatch | pa.Buffer
     counts: Counts
+    rest: tuple[_Part, ...]
 
 
 def score_files(plan: Plan, scorer: Scorer, settings: Settings) -> Outcome:
@@ -118,10 +135,13 @@ def _score(
         if isinstance(part, _End):
             return part
         try:
-            emitted = scorer.emitted(part.block.text)
-            emitted.counts.not_text += part.block.not_text
-            unknown.count(part.block.text, part.first, emitted)
-            return _Scored(part, renderer.render(part.block.kept, emitted), emitted.counts)
+            emitted = scorer.emitted(part.block.text, most=LABELS)
+            rows = emitted.counts.rows
+            block = part.block if rows == len(part.block.text) else part.block.slice(0, rows)
+            emitted.counts.not_text += block.not_text
+            unknown.count(block.text, part.first, emitted)
+            rendered = renderer.render(block.kept, emitted)
+            return _Scored(part, rendered, emitted.counts, part.divided(rows))
         except BatchError as error:
             raise BatchError(f"{part.source}: {error}") from error
         except (pa.ArrowException, UnicodeError) as error:
@@ -131,7 +151,7 @@ def _score(
 
     marks = {job.relative: _marks(job) for job in jobs}
     finished = rows = 0
-    with in_order(_parts(jobs, settings.read), work, settings.threads) as results:
+    with in_order(_parts(jobs, settings.read), work, settings.threads, _rest) as results:
         for job in jobs:
             counts = Counts()
             source: Input | None = None
@@ -154,6 +174,10 @@ def _score(
             total += counts
             if journal is not None:
                 journal.record(job, marks[job.relative], counts)
+
+
+def _rest(scored: _Scored | _End) -> tuple[_Part, ...]:
+    return scored.rest if isinstance(scored, _Scored) else ()
 
 
 def _write(writer: Writer, scored: _Scored) -> None:

@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from batch.counts import Counts
 from batch.errors import BatchError
+from batch.rows import ScoredRows, joined, offsets_of
 from topiccore import MAX_QUERY_BYTES, ArrowAnswers, TopicModel
 
 TOPICS = pa.list_(pa.struct([("code", pa.string()), ("score", pa.float64())]))
 """The type of a result: the emitted labels of a query, best first."""
+_FIRST_STEP, _STEP = 4096, 32768
+"""Rows that are scored before it is seen how many labels they have: the first ones, then others."""
 _BINARY = {
     pa.string(): pa.binary(),
     pa.large_string(): pa.large_binary(),
@@ -106,47 +109,63 @@ class Scorer:
         items = pa.StructArray.from_arrays([codes, pa.array(emitted.scores)], fields=fields)
         return pa.ListArray.from_arrays(pa.array(emitted.offsets), items, type=TOPICS)
 
-    def emitted(self, column: pa.Array | pa.ChunkedArray, *, threads: int = 1) -> Emitted:
-        """The same in flat arrays, with counts."""
+    def emitted(
+        self, column: pa.Array | pa.ChunkedArray, *, threads: int = 1, most: int | None = None
+    ) -> Emitted:
+        """The same in flat arrays, with counts.
+
+        ``most``: of the first rows only, as many as have no more than so many labels together, but
+        one at least.
+        """
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
         if pa.types.is_dictionary(column.type):
-            return self._emitted_of_dictionary(column, threads)
+            rows = self._rows_of_dictionary(column, threads, most)
+        else:
+            rows = self._rows(column, threads, most)
+        counts = rows.counts(len(self.codes))
+        return Emitted(rows.offsets, rows.labels, rows.scores, rows.unknown, counts)
+
+    def _rows_of_dictionary(
+        self, column: pa.DictionaryArray, threads: int, most: int | None
+    ) -> ScoredRows:
+        values = column.dictionary
+        if len(values) <= len(column):
+            scored = self._rows(values, threads, most)
+            if len(scored) == len(values):
+                places = pc.fill_null(column.indices.cast(pa.int64()), -1).to_numpy()
+                return scored.take(places[: _fitting(scored, places, most)])
+        return self._rows(column.cast(column.type.value_type), threads, most)
+
+    def _rows(self, column: pa.Array, threads: int, most: int | None) -> ScoredRows:
+        if most is None or not len(column):
+            return self._all_rows(column, threads)
+        parts: list[ScoredRows] = []
+        emitted = start = 0
+        step = _FIRST_STEP
+        while start < len(column):
+            part = self._all_rows(column.slice(start, step), threads)
+            emitted += len(part.labels)
+            start += step
+            step = _STEP
+            if emitted > most:
+                fitting = part.fitting(most - emitted + len(part.labels))
+                parts.append(part.head(fitting if parts else max(fitting, 1)))
+                break
+            parts.append(part)
+        return joined(parts)
+
+    def _all_rows(self, column: pa.Array, threads: int) -> ScoredRows:
         column, too_long = self._scorable(column)
         answers = self._answers(column, threads)
-        return self._counted(
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        return ScoredRows(
             *self._chosen(answers.offsets, answers.labels, answers.scores),
-            nulls=column.null_count - too_long,
-            too_long=too_long,
+            missing=missing,
+            too_long=np.zeros(len(missing), np.bool_) if too_long is None else too_long,
             truncated=answers.truncated,
             tokens=answers.tokens,
             unknown=answers.unknown,
-        )
-
-    def _emitted_of_dictionary(self, column: pa.DictionaryArray, threads: int) -> Emitted:
-        values = column.dictionary
-        if len(values) > len(column):
-            return self.emitted(column.cast(column.type.value_type), threads=threads)
-        values, _ = self._scorable(values)
-        answers = self._answers(values, threads)
-        ends, labels, scores = self._chosen(answers.offsets, answers.labels, answers.scores)
-        # One value more, without labels, for the rows that are null themselves.
-        places = pc.fill_null(column.indices.cast(pa.int64()), len(values)).to_numpy()
-        starts = np.append(ends[:-1], ends[-1]).astype(np.int64)
-        sizes = np.append(np.diff(ends), 0).astype(np.int64)
-        offsets = _offsets(sizes[places])
-        source = np.arange(offsets[-1]) + np.repeat(starts[places] - offsets[:-1], sizes[places])
-        missing = np.append(values.is_null().to_numpy(zero_copy_only=False), True)[places]
-        too_long = np.append(_too_long(column.dictionary), False)[places]
-        return self._counted(
-            offsets,
-            labels[source],
-            scores[source],
-            nulls=int(np.count_nonzero(missing & ~too_long)),
-            too_long=int(np.count_nonzero(too_long)),
-            truncated=np.append(answers.truncated, False)[places],
-            tokens=np.append(answers.tokens, np.uint16(0))[places],
-            unknown=np.append(answers.unknown, np.uint16(0))[places],
         )
 
     def _answers(self, column: pa.Array, threads: int) -> ArrowAnswers:
@@ -156,23 +175,23 @@ class Scorer:
             column, min_score=self.options.min_score, max_labels=limit, threads=threads
         )
 
-    def _scorable(self, column: pa.Array) -> tuple[pa.Array, int]:
-        """The column with nulls for what is too long, and how many these are."""
+    def _scorable(self, column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_] | None]:
+        """The column with nulls for what is too long, and where that is; ``None`` for nowhere."""
         kind = column.type
         if pa.types.is_null(kind):
-            return column.cast(pa.string()), 0
+            return column.cast(pa.string()), None
         if isinstance(kind, pa.BaseExtensionType):
             return self._scorable(column.storage)
         if not is_text(kind):
             raise BatchError(f"the text column is of type {kind}, not of strings")
         # No row is longer than all bytes together.
         if column.nbytes <= MAX_QUERY_BYTES:
-            return column, 0
+            return column, None
         wrong = _too_long(column)
         if not wrong.any():
-            return column, 0
+            return column, None
         kept = pc.if_else(pa.array(wrong), None, with_offsets(column))
-        return kept, int(np.count_nonzero(wrong))
+        return kept, wrong
 
     def _chosen(
         self, offsets: NDArray[np.int32], labels: NDArray[np.int32], scores: NDArray[np.float64]
@@ -187,31 +206,7 @@ class Scorer:
         sizes = np.diff(offsets)
         rank = np.arange(len(labels)) - np.repeat(offsets[:-1], sizes)
         keep = rank < self.options.max_labels
-        return _offsets(np.minimum(sizes, self.options.max_labels)), labels[keep], scores[keep]
-
-    def _counted(
-        self,
-        offsets: NDArray[np.int32],
-        labels: NDArray[np.int32],
-        scores: NDArray[np.float64],
-        *,
-        nulls: int,
-        too_long: int,
-        truncated: NDArray[np.bool_],
-        tokens: NDArray[np.uint16],
-        unknown: NDArray[np.uint16],
-    ) -> Emitted:
-        counts = Counts(
-            rows=len(offsets) - 1,
-            nulls=nulls,
-            too_long=too_long,
-            truncated=int(np.count_nonzero(truncated)),
-            tokens=int(tokens.sum(dtype=np.int64)),
-            unknown=int(unknown.sum(dtype=np.int64)),
-            covered=int(np.count_nonzero(np.diff(offsets))),
-            labels=np.bincount(labels, minlength=len(self.codes)),
-        )
-        return Emitted(offsets, labels, scores, unknown, counts)
+        return offsets_of(np.minimum(sizes, self.options.max_labels)), labels[keep], scores[keep]
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -242,8 +237,9 @@ def with_offsets(column: pa.Array) -> pa.Array:
     return column.view(_BINARY[column.type]) if column.type in _BINARY else column
 
 
-def _offsets(sizes: NDArray[np.int64]) -> NDArray[np.int32]:
-    total = int(sizes.sum())
-    if total > np.iinfo(np.int32).max:
-        raise OverflowError(f"{total} labels are emitted, too many for one list array")
-    return np.append(0, np.cumsum(sizes)).astype(np.int32)
+def _fitting(values: ScoredRows, places: NDArray[np.int64], most: int | None) -> int:
+    """How many of the rows at these places have no more than ``most`` labels together."""
+    if most is None:
+        return len(places)
+    sizes = np.append(np.diff(values.offsets), 0).astype(np.int64)[places]
+    return max(1, int(np.searchsorted(np.cumsum(sizes), most, side="right")))

@@ -11,6 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
+MARK = b"\xef\xbb\xbf"
+"""The byte order mark of UTF-8."""
 _PIECE = 1 << 20
 
 
@@ -54,8 +56,13 @@ class ByteStream:
         return self._ahead
 
     def whole_lines(self) -> Iterator[bytes]:
-        """Blocks that end with a line's end, but for the last of a file that ends without one."""
+        """Blocks that end with a line's end, but for the last of a file that ends without one.
+
+        A byte order mark at the beginning is left out.
+        """
         rest: list[bytes] = []
+        if self.peek().startswith(MARK):
+            self._ahead = self._ahead[len(MARK) :]
         while piece := self.read(self.block_bytes):
             cut = piece.rfind(b"\n") + 1
             if not cut:

@@ -37,7 +37,8 @@ class Renderer:
                 "name the result otherwise (--result-column)"
             )
         if self._kind == "parquet":
-            schema = kept.schema.append(pa.field(self._result_column, TOPICS))
+            fields = [field.remove_metadata() for field in kept.schema]
+            schema = pa.schema([*fields, pa.field(self._result_column, TOPICS)])
             topics = self._scorer.as_array(emitted)
             return pa.RecordBatch.from_arrays([*kept.columns, topics], schema=schema)
         if self._kind == "jsonl":

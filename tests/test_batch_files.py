@@ -170,6 +170,21 @@ def test_values_of_every_type_as_json_and_tsv(batch, tmp_path):
     assert kept.to_pylist() == table.drop_columns(["f"]).to_pylist()
 
 
+def test_whole_floats_stay_floats(batch, tmp_path):
+    values = [0.0, -0.0, 2.0, 1.5, 1e20, None, float("nan")]
+    columns = {"query": ["a"] * 7, "d": values, "s": pa.array(values, pa.float32())}
+    pq.write_table(pa.table(columns), "in.parquet")
+    texts = ["0.0", "-0.0", "2.0", "1.5", "1e+20"]
+    assert batch("in.parquet", "-o", "out.jsonl", "--keep", "d,s")[0] == 0
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    found = [line.partition(', "topics"')[0] for line in lines]
+    assert found[1:4] == [f'{{"d": {text}, "s": {text}' for text in texts[1:4]]
+    assert [json.loads(line)["d"] for line in lines] == [*values[:5], None, None]
+    assert batch("in.parquet", "-o", "out.tsv", "--keep", "d")[0] == 0
+    lines = (tmp_path / "out.tsv").read_text().splitlines()[1:]
+    assert [line.split("\t")[0] for line in lines] == [*texts, "", "nan"]
+
+
 # --- rows ---------------------------------------------------------------------------------------
 
 
@@ -219,6 +234,37 @@ def test_one_column_has_a_row_for_every_line(batch, tmp_path):
         (tmp_path / name).write_text("text\nused honda\n\nred dress\n\n")
         assert batch(name, "-o", "out.jsonl", "--overwrite")[0] == 0
         assert len(rows_of(tmp_path / "out.jsonl")) == 4
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_csv_and_tsv_with_any_line_ends(batch, model, tmp_path, end, last):
+    for name, delimiter in (("in.csv", ","), ("in.tsv", "\t")):
+        lines = [f"id{delimiter}query", f"1{delimiter}used honda", f"2{delimiter}red dress"]
+        (tmp_path / name).write_text(end.join(lines) + end * last, newline="")
+        assert batch(name, "-o", "out.jsonl", "--keep-all", "--overwrite")[0] == 0
+        rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        assert [(row["id"], row["query"]) for row in rows] == [
+            ("1", "used honda"),
+            ("2", "red dress"),
+        ]
+        assert rows[0]["topics"] == expected(model, "used honda")
+
+
+@pytest.mark.parametrize("name", ["in.txt", "in.csv", "in.tsv", "in.jsonl", "in.jsonl.gz"])
+def test_a_byte_order_mark_is_no_text(batch, model, tmp_path, name):
+    data = b"\xef\xbb\xbf" + content(kind_of(name), ["used honda", "red dress"])
+    (tmp_path / name).write_bytes(compressed(data, name))
+    assert batch(name, "-o", "out.jsonl", "--keep-all")[0] == 0
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["query"] for row in rows] == ["used honda", "red dress"]
+    assert rows[0]["topics"] == expected(model, "used honda")
+
+
+def test_a_byte_order_mark_before_nested_values(batch, tmp_path):
+    (tmp_path / "in.jsonl").write_bytes(b'\xef\xbb\xbf{"query": "a", "x": [1]}\n')
+    assert batch("in.jsonl", "-o", "out.jsonl", "--keep", "x")[0] == 0
+    assert json.loads((tmp_path / "out.jsonl").read_text())["x"] == [1]
 
 
 def test_without_a_header(batch, model, tmp_path):
@@ -404,3 +450,14 @@ def test_progress_when_asked(batch, tmp_path, monkeypatch):
     assert err.splitlines()[0].endswith("0 s left")
     _, _, err = batch("in.csv", "-o", "two.parquet")
     assert "left" not in err
+
+
+def test_help_tells_the_result_and_how_a_run_goes_on(capsys):
+    with pytest.raises(SystemExit):
+        main(["batch", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count("topiccore batch ") == 4  # the usage and three examples
+    assert "list<struct<code: string, score: double>>" in told
+    assert "interrupted goes on where it stopped when the same command is given again" in told
+    assert "s3fs" in told
+    assert "default: as many as there are cores" in told

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +21,7 @@ from batch_support import QUERIES, compressed, content, expected, leftovers, row
 import batch.run
 from batch import formats, pipeline, readers
 from batch.errors import BatchError
-from batch.journal import NAME
+from batch.journal import NAME, Journal
 from batch.progress import Progress
 from topiccore.cli import main
 
@@ -124,6 +125,7 @@ def test_input_that_is_cut_off(refused, tmp_path, name):
         ("in.jsonl", b'{"query": "a"}\n{"query": "b"\n', "line 2 is not JSON"),
         ("in.jsonl", b'{"query": "a"} {"query": "b"}\n', "line 1 is not JSON"),
         ("in.parquet", b"no parquet at all", "Parquet"),
+        ("in.txt", b"used honda\rred dress\r", "its lines end with CR alone"),
         ("in.csv.gz", b"query\nx\n", "zlib"),
         ("in.txt.gz", b"", "Truncated compressed stream"),
         ("in.jsonl.zst", b"", "Truncated compressed stream"),
@@ -163,6 +165,15 @@ def test_names_that_lead_nowhere(refused, tmp_path):
     refused("nosuch://x/y", "nosuch://x/y", "-o", "out.parquet")
 
 
+def test_a_stray_file_in_a_folder(refused, tmp_path):
+    write(tmp_path, "in/a.csv")
+    (tmp_path / "in/README.md").write_text("x")
+    told = (
+        "in/README.md: its ending tells no format; name one (--from), or choose files ('in/*.csv')"
+    )
+    refused(told, "in/", "-o", "out")
+
+
 @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that fails to read")
 def test_input_that_cannot_be_read(refused):
     refused("cannot read /proc/self/mem: ", "/proc/self/mem", "--from", "txt", "-o", "out.jsonl")
@@ -197,6 +208,10 @@ def test_outputs_that_cannot_be(refused, tmp_path):
     refused("file is a file", "a.txt", "-o", "file")
     refused("cannot write file/x.jsonl: ", "a.txt", "-o", "file/x.jsonl")
     refused("csv is no format of outputs", "a.txt", "-o", "out.csv")
+    for name in ("x.parquet.gz", "zz.jsonl.bz2", "in/x.gz", "a.tsv.zip", "x.csv.part", "x.xz"):
+        told = f"{name}: its ending is no format of outputs; end the name with / for a folder"
+        refused(told, "a.txt", "-o", name)
+        refused(told, "a.txt", "-o", name, "--to", "jsonl")
     refused("no such format: 'txt'", "a.txt", "-o", "out", "--to", "txt")
     refused("not of the format tsv", "a.txt", "-o", "out.jsonl", "--to", "tsv")
 
@@ -392,6 +407,61 @@ def test_an_interrupted_run_that_overwrites_goes_on_too(batch_command, tmp_path)
     assert batch_command("in", "-o", "out")[0] == 0
     assert (tmp_path / "out/0.parquet").stat().st_ino == done
     assert _outputs(tmp_path / "out") == _outputs(tmp_path / "whole")
+
+
+@pytest.fixture
+def store():
+    """A store that is not of this machine's files, empty again afterwards."""
+    system = fsspec.filesystem("memory")
+    yield system
+    for path in ("/resume-in", "/resume-out", "/resume-whole"):
+        if system.exists(path):
+            system.rm(path, recursive=True)
+
+
+@pytest.mark.parametrize("moment", ["announce", "record", "read"])
+def test_an_interrupted_run_on_a_store_goes_on(batch_command, store, monkeypatch, tmp_path, moment):
+    for number in range(4):
+        store.pipe(f"/resume-in/{number}.csv", content("csv", QUERIES[number:] * (number + 1)))
+    source, out = "memory://resume-in", "memory://resume-out/x"
+    assert batch_command(source, "-o", "memory://resume-whole", "--summary", "whole.json")[0] == 0
+    whole = {
+        path: store.cat(f"/resume-whole/{path}") for path in map("{}.parquet".format, range(4))
+    }
+
+    def interrupted(owner, name, at):
+        plain = getattr(owner, name)
+
+        def call(*arguments):
+            if at in str(arguments):
+                raise KeyboardInterrupt
+            return plain(*arguments)
+
+        return owner, name, call
+
+    # Before its third output takes its name, after that, or while it reads the input for it.
+    place = {
+        "announce": (Journal, "announce", "2.parquet"),
+        "record": (Journal, "record", "2.parquet"),
+        "read": (readers, "_opened", "2.csv"),
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(*interrupted(*place[moment]))
+        assert batch_command(source, "-o", out)[0] == 130
+    found = store.find("/resume-out", withdirs=False)
+    assert [path for path in found if path.endswith(".partial")] == []
+    finished = [path for path in found if path.endswith(".parquet")]
+    assert len(finished) == (3 if moment == "record" else 2)
+    before = {path: store.info(path)["created"] for path in finished[:2]}
+    assert batch_command(source, "-o", out, "--summary", "s.json", "--threads", 2)[0] == 0
+    assert {path: store.info(path)["created"] for path in before} == before
+    assert {path: store.cat(f"/resume-out/x/{path}") for path in whole} == whole
+    assert len(store.find("/resume-out")) == 4
+    told, all_rows = (
+        json.loads((tmp_path / name).read_text()) for name in ("s.json", "whole.json")
+    )
+    assert told["rows_scored_now"] == len(QUERIES[2:] * 3) + len(QUERIES[3:] * 4)
+    assert told["topics"] == all_rows["topics"]
 
 
 # --- parts --------------------------------------------------------------------------------------

@@ -184,3 +184,12 @@ def test_reader_of_the_output_that_has_gone(artifact_path, tmp_path):
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("name", ["batch", "spark"])
+@pytest.mark.parametrize(("option", "value"), [("--min-score", "1.5"), ("--max-labels", "-1")])
+def test_numbers_out_of_range_are_wrong_usage(capsys, name, option, value):
+    words = {"batch": ["in.txt", "-o", "out"], "spark": ["in.parquet", "out"]}[name]
+    code, _, err = ends([name, *words, option, value], capsys)
+    assert code == 2
+    assert f"argument {option}: {value} is " in err

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from topiccore.argument_types import natural, share
 from topiccore.cli import Command
 from topiccore.errors import TopiccoreError
 from topiccore.model import default_model
@@ -33,11 +34,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min-score",
-        type=float,
+        type=share,
         metavar="S",
         help="emit labels with at least this score, 0 to 1, instead of using the thresholds",
     )
-    parser.add_argument("--max-labels", type=int, metavar="N", help="at most so many a row")
+    parser.add_argument("--max-labels", type=natural, metavar="N", help="at most so many a row")
     parser.add_argument("--topics-only", action="store_true", help="no subtopics")
 
 
