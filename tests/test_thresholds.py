@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from topiccore import Taxonomy, TaxonomyLabel
-from training.calibration import Calibration
+from training.calibration import Calibration, calibrate, cross_fitted_scores
 from training.config import ThresholdsConfig
 from training.context import beside_best
 from training.evaluate import quality, with_topics
@@ -15,9 +15,10 @@ from training.thresholds import (
     BEST_TOPIC,
     CANDIDATES,
     FURTHER,
-    LABELS_PER_QUERY,
+    MOST_PER_QUERY,
     choose_thresholds,
     is_precise,
+    labels_per_query,
 )
 
 TARGET = 0.9
@@ -112,10 +113,33 @@ def test_no_evidence_is_no_acceptance():
 def test_of_many_labels_of_a_query_the_wrong_ones_count_first():
     size = np.full(2000, 10)
     # 5 % wrong, but of the four that count a quarter is.
-    few = np.full(2000, LABELS_PER_QUERY // 4)
+    few = np.full(2000, MOST_PER_QUERY // 4)
     few[::2] = 0
     assert is_precise(few // 2, size, TARGET, 0.95)
     assert not is_precise(few, size, TARGET, 0.95)
+
+
+def test_a_query_counts_for_what_queries_emit_at_most():
+    sizes = [np.zeros(9, int), np.ones(9, int)]
+    assert labels_per_query(sizes[:1]) == labels_per_query(sizes) == 1
+    assert labels_per_query([*sizes, np.array([0, 2])]) == 2
+    assert labels_per_query([*sizes, np.array([3, 0])]) == 4
+    assert labels_per_query([*sizes, np.array([9, 0])]) == MOST_PER_QUERY
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+@pytest.mark.parametrize("queries", [50, 100, 1000])
+def test_counting_for_one_accepts_too_low_a_precision_no_more_often(queries, confidence):
+    rng = np.random.default_rng(1)
+    draws = [one_label(rng, queries, TARGET - 1e-4) for _ in range(600)]
+    share = np.mean([is_precise(*draw, TARGET, confidence, limit=1) for draw in draws])
+    assert share <= at_most(1 - confidence, 600)
+
+
+def test_counting_for_one_shows_more_with_few_queries():
+    right, one = np.zeros(25, int), np.ones(25, int)
+    assert is_precise(right, one, TARGET, 0.8, limit=1)
+    assert not is_precise(right, one, TARGET, 0.8)
 
 
 # --- the choice of thresholds --------------------------------------------------------------------
@@ -146,13 +170,24 @@ def identity(labels: int = 6) -> Calibration:
     return Calibration(np.ones(labels, np.float32), zeros[0], zeros)
 
 
-def emitted_by(chosen, logits, taxonomy=TAXONOMY):
-    thresholds = np.where(beside_best(logits, taxonomy), chosen.beside, chosen.logits)
+def emitted_by(chosen, logits, alone=None, taxonomy=TAXONOMY):
+    """What ``logits`` in context emit; ``alone``: as they are without it."""
+    best = ~beside_best(logits if alone is None else alone, taxonomy)
+    thresholds = np.where(best, chosen.logits, chosen.beside)
     return with_topics(logits.astype(np.float32) >= thresholds, taxonomy)
 
 
 def choose(scores, gold, support=ENOUGH, config=CONFIG, seed=0):
-    return choose_thresholds(logits_of(scores), gold, support, identity(), TAXONOMY, config, seed)
+    return chosen_with(
+        identity(), logits_of(scores), gold, support=support, config=config, seed=seed
+    )
+
+
+def chosen_with(
+    calibration, logits, gold, taxonomy=TAXONOMY, support=ENOUGH, config=CONFIG, seed=0
+):
+    scores = calibration.scores(logits, taxonomy)
+    return choose_thresholds(logits, scores, gold, support, calibration, taxonomy, config, seed)
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +219,28 @@ def test_cuts_meet_the_target_on_the_data_they_were_chosen_on(choices):
     assert min(precision for _, precision, _ in choices) >= TARGET
 
 
+def test_calibration_search_and_model_together_rarely_break_the_promise():
+    # As a run does it: the calibration is learned from the very queries the cut is chosen on.
+    population, truth, _ = simulated(np.random.default_rng(0), 8000, gap=0.7)
+    population = logits_of(population)
+    config = replace(CONFIG, confidence=0.8)
+    found = []
+    for seed in range(80):
+        scores, _, gold = simulated(np.random.default_rng(seed + 1), 300, gap=0.7)
+        logits = logits_of(scores)
+        calibration = calibrate(logits, gold, TAXONOMY)
+        unseen = cross_fitted_scores(logits, gold, TAXONOMY, seed)
+        chosen = choose_thresholds(
+            logits, unseen, gold, ENOUGH, calibration, TAXONOMY, config, seed
+        )
+        everywhere = emitted_by(chosen, calibration.in_context(population, TAXONOMY), population)
+        if everywhere.any():
+            found.append((truth * everywhere).sum() / everywhere.sum())
+    assert len(found) > 65
+    assert np.mean(np.array(found) < TARGET) <= at_most(1 - config.confidence, len(found))
+    assert np.median(found) < TARGET + 0.05
+
+
 @pytest.mark.parametrize("at_the_top", [11, 60, 110, 200])
 def test_few_emissions_at_the_strictest_cuts_do_not_end_the_search(at_the_top):
     scores, gold = np.full((3000, len(TAXONOMY)), 0.01), np.zeros((3000, len(TAXONOMY)), bool)
@@ -205,7 +262,7 @@ def test_cuts_are_scores_for_all_labels():
         np.zeros((3, len(TAXONOMY)), np.float32),
     )
     logits = (logits_of(scores) - calibration.intercepts) / calibration.slopes
-    chosen = choose_thresholds(logits, gold, ENOUGH, calibration, TAXONOMY, CONFIG, 0)
+    chosen = chosen_with(calibration, logits, gold)
     for values in (chosen.logits, chosen.beside):
         assert values.dtype == np.float32
         assert np.isfinite(values).all()
@@ -285,9 +342,24 @@ def test_taxonomy_of_topics_alone():
     flat = Taxonomy([TaxonomyLabel("A", "A", None), TaxonomyLabel("B", "B", None)])
     scores = np.random.default_rng(7).beta(0.4, 0.6, (3000, 2))
     gold = scores > 0.4
-    chosen = choose_thresholds(logits_of(scores), gold, ENOUGH[:2], identity(2), flat, CONFIG, 0)
+    chosen = chosen_with(identity(2), logits_of(scores), gold, flat, ENOUGH[:2])
     assert np.isfinite(chosen.logits).all()
-    assert emitted_by(chosen, logits_of(scores), flat).sum(axis=1).max() == 2
+    assert emitted_by(chosen, logits_of(scores), taxonomy=flat).sum(axis=1).max() == 2
+
+
+@pytest.mark.parametrize("texts", [40, 100])
+def test_few_texts_of_one_label_without_an_error_are_enough(texts):
+    flat = Taxonomy([TaxonomyLabel(code, code, None) for code in "ABC"])
+    rng = np.random.default_rng(7)
+    gold = np.eye(3, dtype=bool)[rng.integers(0, 3, texts)]
+    logits = np.where(gold, 3, -4) + rng.normal(0, 0.5, gold.shape)
+    calibration = calibrate(logits, gold, flat)
+    unseen = cross_fitted_scores(logits, gold, flat, 0)
+    config = replace(CONFIG, confidence=0.8)
+    chosen = choose_thresholds(logits, unseen, gold, ENOUGH[:3], calibration, flat, config, 0)
+    assert np.isfinite(chosen.logits).all()
+    emitted = emitted_by(chosen, calibration.in_context(logits, flat), logits, flat)
+    assert np.array_equal(emitted, gold)
 
 
 def test_a_seed_gives_one_choice():

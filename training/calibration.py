@@ -19,6 +19,8 @@ from topiccore.taxonomy import Taxonomy
 from training.context import context
 from training.student import sigmoid
 
+FOLDS = 5
+"""Parts for cross-fitting: each calibration has seen four fifths of the queries."""
 _STEPS = 25
 _CLOSE_ENOUGH = 1e-5
 _LEAST_SLOPE = 0.05
@@ -87,6 +89,26 @@ def calibrate(
         (intercepts * scale + shift).astype(np.float32),
         weights.astype(np.float32),
     )
+
+
+def cross_fitted_scores(
+    logits: NDArray[np.floating[Any]],
+    gold: NDArray[np.bool_],
+    taxonomy: Taxonomy,
+    seed: int,
+    folds: int = FOLDS,
+) -> NDArray[np.float32]:
+    """float32 [queries, labels]: each query's scores by a calibration that has not seen the query.
+
+    The queries are divided at random; each part is scored by a calibration of all other parts.
+    """
+    scores = np.empty(logits.shape, np.float32)
+    order = np.random.default_rng(seed).permutation(len(logits))
+    for part in np.array_split(order, min(folds, len(order))):
+        rest = np.setdiff1d(order, part)
+        fitted = calibrate(logits[rest], gold[rest], taxonomy)
+        scores[part] = fitted.scores(logits[part], taxonomy)
+    return scores
 
 
 def _fit(

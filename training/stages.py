@@ -15,7 +15,7 @@ from topiccore.artifact import Artifact, Index, save
 from topiccore.compaction import compact
 from topiccore.model import PRETRAINED
 from training.bounded_counts import count_bounded
-from training.calibration import calibrate
+from training.calibration import calibrate, cross_fitted_scores
 from training.config import Config
 from training.dataset import Dataset, load_dataset
 from training.errors import ConfigError
@@ -208,12 +208,14 @@ def student(run: Run) -> None:
 def thresholds(run: Run) -> None:
     """Calibration and thresholds from the validation queries -> ``thresholds.npz``."""
     data = run.data
+    gold = data.validation.gold
     logits = topiccore.TopicModel(compact_artifact(run)).logits(data.validation.texts)
-    calibration = calibrate(logits, data.validation.gold, data.taxonomy)
+    calibration = calibrate(logits, gold, data.taxonomy)
     support = data.train.gold.sum(axis=0)
     chosen = choose_thresholds(
         logits,
-        data.validation.gold,
+        cross_fitted_scores(logits, gold, data.taxonomy, run.config.seed),
+        gold,
         support,
         calibration,
         data.taxonomy,

@@ -15,10 +15,24 @@ Learn then Test, Angelopoulos et al. 2021, arXiv:2110.01052).  A second sequence
 alone, is for data on which no further label keeps the target; it has a tenth of the error allowed.
 Each test is the betting bound of Waudby-Smith and Ramdas 2020 (arXiv:2010.09686) on whole queries,
 because labels of one query are not independent.
+
+The scores tested are cross-fitted: those of a query come from a calibration that has not seen it
+(``training.calibration.cross_fitted_scores``), for a calibration flatters the queries it was fitted
+on.  What separates the promise from a theorem:
+
+- The calibrations of the parts are tested, that of all queries is shipped.  It has seen more, and
+  each of the few numbers it learns leans on all labels or is held back by a prior.
+- Queries of one part help to score the others, so the tests' draws are independent only in the
+  limit of many queries, for a learner as stable as this (Bayle et al. 2020, arXiv:2007.12671).
+- Of a query that emits more than ``MOST_PER_QUERY`` labels only so many count.
+
+tests/test_thresholds.py measures how often calibration, search and shipped model together break the
+promise where the truth is known.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,7 +47,13 @@ from training.evaluate import with_topics
 
 CANDIDATES = np.round(np.arange(0.99, 0.195, -0.01), 2)
 """Cuts on the score, strictest first."""
-LABELS_PER_QUERY = 4
+LABELS_PER_QUERY = (1, 2, 4)
+"""What a query may count for: the fewest that no query of the search exceeds, or the last.
+
+A bet must survive a query on which all is wrong, so the fewer labels one query may cost, the sooner
+something is shown.  What queries emit does not tell what is right, so the choice is free.
+"""
+MOST_PER_QUERY = LABELS_PER_QUERY[-1]
 """A query that emits more labels counts as so many, the wrong ones first."""
 BEST_TOPIC, FURTHER = "best topic", "further labels"
 _ERROR_OF_BEST_TOPICS_ALONE = 0.1
@@ -54,6 +74,7 @@ class Thresholds:
 
 def choose_thresholds(
     logits: NDArray[np.floating[Any]],
+    scores: NDArray[np.floating[Any]],
     gold: NDArray[np.bool_],
     support: NDArray[np.integer[Any]],
     calibration: Calibration,
@@ -61,16 +82,17 @@ def choose_thresholds(
     config: ThresholdsConfig,
     seed: int,
 ) -> Thresholds:
-    """Thresholds from logits and gold sets of queries not learned from, both [queries, labels].
+    """Thresholds from queries not learned from; ``logits``, ``scores``, ``gold``: [queries, labels].
 
-    ``support`` [labels] is how many training queries have each label: the evidence its weights
+    The cuts are chosen on the ``scores``, each by a calibration that has not seen the query; the
+    ``calibration`` of all queries turns them into logits.  ``support`` [labels] is how many training queries have each label: the evidence its weights
     stand on.
     """
     order = np.random.default_rng(seed).permutation(len(logits))
     topics = taxonomy.parents < 0
     best = ~beside_best(logits, taxonomy)[order] & topics
     known = support >= config.min_support
-    scores = np.where(known, calibration.scores(logits, taxonomy)[order], -1)
+    scores = np.where(known, scores[order], -1)
     gold = gold[order]
 
     def search(further: float, share: float) -> tuple[float, float]:
@@ -83,8 +105,10 @@ def choose_thresholds(
             emitted = with_topics(scores >= np.where(best, *cuts), taxonomy)
             wrong = (emitted & ~gold).sum(axis=1)
             emissions.append((cuts, wrong, emitted.sum(axis=1)))
-        for cuts, wrong, size in emissions[_first_to_tell([x[2] for x in emissions], part) :]:
-            if not is_precise(wrong, size, part.precision, part.confidence):
+        sizes = [size for _, _, size in emissions]
+        limit = labels_per_query(sizes)
+        for cuts, wrong, size in emissions[_first_to_tell(sizes, part, limit) :]:
+            if not is_precise(wrong, size, part.precision, part.confidence, limit):
                 break
             found = cuts
         return found
@@ -103,7 +127,15 @@ def choose_thresholds(
     )
 
 
-def _first_to_tell(sizes: list[NDArray[np.integer[Any]]], config: ThresholdsConfig) -> int:
+def labels_per_query(sizes: Sequence[NDArray[np.integer[Any]]]) -> int:
+    """The one of ``LABELS_PER_QUERY`` for a search over emissions of these sizes."""
+    largest = max(int(size.max(initial=0)) for size in sizes)
+    return next((limit for limit in LABELS_PER_QUERY if largest <= limit), MOST_PER_QUERY)
+
+
+def _first_to_tell(
+    sizes: Sequence[NDArray[np.integer[Any]]], config: ThresholdsConfig, limit: int
+) -> int:
     # Too few emissions say nothing either way, so the search begins where half of the wrong labels
     # allowed, evenly spread, would be shown to be few enough; where there is too little evidence
     # for that, a quarter, or none.  This asks for the sizes alone, so where the search begins does
@@ -113,7 +145,7 @@ def _first_to_tell(sizes: list[NDArray[np.integer[Any]]], config: ThresholdsConf
             error = (1 - config.precision) * share
             allowed = np.append(0, np.floor(np.cumsum(size) * error)).astype(np.int64)
             wrong: NDArray[np.int64] = allowed[1:] - allowed[:-1]
-            if is_precise(wrong, size, config.precision, config.confidence):
+            if is_precise(wrong, size, config.precision, config.confidence, limit):
                 return place
     return len(sizes)
 
@@ -123,20 +155,22 @@ def is_precise(
     size: NDArray[np.integer[Any]],
     precision: float,
     confidence: float,
+    limit: int = MOST_PER_QUERY,
 ) -> bool:
     """Whether emitted labels are shown to have at least that precision, at that confidence.
 
     ``wrong`` and ``size`` are how many labels of each query are wrong and emitted.  The queries
-    are independent draws, in an order that does not depend on them.
+    are independent draws, in an order that does not depend on them.  Of a query that emits more
+    than ``limit`` labels only so many count, the wrong ones first.
     """
     error = 1 - precision
     # The bettor may have won early and lost again since: what is shown must hold here too.
     if wrong.sum() > error * size.sum():
         return False
-    size = np.minimum(size, LABELS_PER_QUERY)
+    size = np.minimum(size, limit)
     wrong = np.minimum(wrong, size)
     # In [0, 1], with a mean of at most ``error`` just when wrong / size is at most ``error``.
-    values = (wrong - error * size) / LABELS_PER_QUERY + error
+    values = (wrong - error * size) / limit + error
     return _betting_p_value(values, error) <= 1 - confidence
 
 
