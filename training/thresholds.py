@@ -82,11 +82,12 @@ def choose_thresholds(
     config: ThresholdsConfig,
     seed: int,
 ) -> Thresholds:
-    """Thresholds from queries not learned from; ``logits``, ``scores``, ``gold``: [queries, labels].
+    """Thresholds from queries not learned from.
 
-    The cuts are chosen on the ``scores``, each by a calibration that has not seen the query; the
-    ``calibration`` of all queries turns them into logits.  ``support`` [labels] is how many training queries have each label: the evidence its weights
-    stand on.
+    ``logits``, ``scores`` and ``gold`` are [queries, labels]; each score is by a calibration that
+    has not seen the query.  On them the cuts are chosen; ``calibration``, of all queries, turns
+    these into logits.  ``support`` [labels] is how many training queries have each label: the
+    evidence its weights stand on.
     """
     order = np.random.default_rng(seed).permutation(len(logits))
     topics = taxonomy.parents < 0
