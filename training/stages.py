@@ -37,7 +37,7 @@ from training.run_folder import RunFolder
 from training.stored_examples import StoredExamples
 from training.student import MultiLabelLogisticRegression
 from training.student_scores import learning_curve
-from training.thresholds import choose_thresholds
+from training.thresholds import MIN_VALIDATION, choose_thresholds
 from training.vectors import train_vectors
 from training.word_table import choose_vocabulary, count_words, make_word_table
 
@@ -214,7 +214,7 @@ def thresholds(run: Run) -> None:
     support = data.train.gold.sum(axis=0)
     chosen = choose_thresholds(
         logits,
-        cross_fitted_scores(logits, gold, data.taxonomy, run.config.seed),
+        cross_fitted_scores(logits, gold, data.taxonomy, run.config.seed, MIN_VALIDATION),
         gold,
         support,
         calibration,
