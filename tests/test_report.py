@@ -331,7 +331,7 @@ def test_the_page_stands_alone_and_shows_the_figures(found):
     text = (folder / "report.html").read_text()
     assert text == page(report)
     tags = checked(text).tags
-    assert tags["svg"] == 6 + 1 + 1 + 2
+    assert tags["svg"] == 6 + 2 + 1 + 2
     assert tags["tr"] > 356
     assert model.id in text
     assert "{{" not in text
@@ -537,6 +537,9 @@ def test_pictures_of_many_topics_have_the_ones_that_matter():
     topics, map_ = topics_part(figures, names), confusions_part(figures, names)
     assert "The 40 most frequent of 60" in topics
     assert topics.count("<g>") == 40
+    assert topics.count("<svg") == 2
+    few = {**figures, "per_label": rows[:5]}
+    assert topics_part(few, names).count("<svg") == 1
     assert "customer-000: 60 queries" in topics
     assert "customer-040: " not in topics
     assert "customer-055 taken for customer-003: 9" in map_

@@ -36,6 +36,8 @@ from training.report.reliability import BINS
 VIEWS = ("all labels", "topics", "subtopics")
 WEIGHTINGS = {"queries": "each query once", "traffic": "weighted by traffic"}
 _LINES = 12
+_TWO_COLUMNS = 12
+_TOPICS_TITLE = "precision and recall of each topic"
 _TOPICS = 40
 """Charts with a row for each topic have at most so many: pictures are for looking at."""
 
@@ -182,10 +184,16 @@ def _topics(figures: Figures, names: dict[str, str]) -> str:
         )
         for row in rows
     ]
-    chart = interval_chart(drawn, PRECISION, "precision and recall of each topic")
+    # Side by side where there is room for two.
+    half = (len(drawn) + 1) // 2 if len(drawn) >= _TWO_COLUMNS else len(drawn)
+    charts = "".join(
+        f'<figure class="tall">{interval_chart(part, PRECISION, _TOPICS_TITLE)}</figure>'
+        for part in (drawn[:half], drawn[half:])
+        if part
+    )
     return (
         f'{told}<p class="legend">{_key("c0", "precision, with its 95 % interval")}'
-        f'{_key("h", "recall")}</p><figure class="tall">{chart}</figure>'
+        f'{_key("h", "recall")}</p><div class="row">{charts}</div>'
     )
 
 
