@@ -342,6 +342,7 @@ def test_further_labels_that_cannot_keep_the_target_are_never_emitted():
     best = topic_of[logits_of(scores).argmax(axis=1)]
     gold = np.zeros(scores.shape, bool)
     gold[np.arange(len(gold)), best] = True
+    gold[0, ~TOPICS] = True  # seen at all, no more
     scores[np.arange(len(gold)), best] = scores.max(axis=1)
     chosen = choose(scores, gold)
     assert chosen.cuts[FURTHER] == np.inf
