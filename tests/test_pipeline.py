@@ -272,9 +272,18 @@ def test_a_changed_setting_runs_only_what_hangs_on_it(first, copied):
     lines, _ = run_again(folder, config)
     assert ran(lines) == ["thresholds", "export", "report"]
     assert identity(folder) != before
+    # The one before is kept, and the report compares the two.
+    assert topiccore.load(folder / "previous").id == before
+    comparison = json.loads((folder / "report.json").read_text(encoding="utf-8"))["comparison"]
+    assert comparison["previous"] == before
+    assert comparison["changed"] == len(comparison["queries"]) > 0
+    declared = {name.split("/")[0] for s in STAGES for name in (*s.files, *s.kept)}
+    assert {file.name for file in folder.iterdir()} == declared | {"stages.json"}
     # Changed back, it is the old artifact again.
+    changed = identity(folder)
     run_again(folder, write_config(folder.parent))
     assert identity(folder) == before
+    assert topiccore.load(folder / "previous").id == changed
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,11 @@ from training.report.curves import POINTS, add_curves, curves, read_curves
 from training.report.errors import EXTRA, KINDS, NOT_ANY, NOTHING, SUBTOPIC, TOPIC, errors, kind_of
 from training.report.figures import SCHEMA, THIS_MODEL, figures
 from training.report.groups import by_length, by_unknown_tokens
-from training.report.intervals import ratio, resampled, wilson
+from training.report.intervals import clopper_pearson, ratio, resampled, wilson
 from training.report.page import _confusions as confusions_part
 from training.report.page import _topics as topics_part
 from training.report.page import page
-from training.report.per_label import ENOUGH
+from training.report.per_label import ENOUGH, below_target
 from training.report.reliability import reliability
 
 TAXONOMY = Taxonomy(
@@ -112,6 +112,24 @@ def test_curves_of_many_queries_have_few_points():
 )
 def test_wilson_intervals(right, count, low, high):
     assert wilson(right, count) == pytest.approx((low, high), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"),
+    # With none or all right the bounds are powers of 0.025; (81, 263) is textbook.
+    [(0, 10, 0, 1 - 0.025**0.1), (10, 10, 0.025**0.1, 1), (81, 263, 0.2527, 0.3676), (0, 0, 0, 1)],
+)
+def test_exact_intervals(right, count, low, high):
+    assert clopper_pearson(right, count) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_labels_shown_to_be_below_the_target():
+    def row(code, right, emitted):
+        found = {"emitted": emitted, "right": right, "interval": clopper_pearson(right, emitted)}
+        return {"code": code, "on_validation": found}
+
+    rows = [row("few", 1, 3), row("many", 60, 100), row("good", 95, 100), row("none", 0, 0)]
+    assert below_target([*rows, {"code": "unknown", "on_validation": None}], 0.9) == ["many"]
 
 
 def test_ratios_of_nothing_are_nothing():
@@ -273,6 +291,18 @@ def test_figures_of_a_run(found):
     assert 0 < enough.sum() < 356
     support = run.data.validation.gold.sum(axis=0).tolist()
     assert [row["validation"] for row in report["per_label"]] == support
+    told = np.zeros(run.data.validation.gold.shape, bool)
+    for row, answer in zip(told, model.score_batch(run.data.validation.texts), strict=True):
+        row[[model.taxonomy.index_of(label.code) for label in answer]] = True
+    shown = [row["on_validation"] for row in report["per_label"]]
+    assert [x["emitted"] for x in shown] == told.sum(axis=0).tolist()
+    assert [x["right"] for x in shown] == (told & run.data.validation.gold).sum(axis=0).tolist()
+    assert all(
+        x["interval"][0] <= x["precision"] <= x["interval"][1] for x in shown if x["emitted"]
+    )
+    below = report["below_target"]
+    assert below["target"] == 0.7
+    assert below["labels"] == below_target(report["per_label"], 0.7)
     once = report["quality"]["topics"]["queries"]["coverage_at_90"]
     assert report["coverage_at_90"][THIS_MODEL]["topics"]["queries"] == once
     assert report["sums"] == run.data.sums
@@ -301,7 +331,7 @@ def test_the_page_stands_alone_and_shows_the_figures(found):
     text = (folder / "report.html").read_text()
     assert text == page(report)
     tags = checked(text).tags
-    assert tags["svg"] == 6 + 1 + 1 + 2
+    assert tags["svg"] == 6 + 2 + 1 + 2
     assert tags["tr"] > 356
     assert model.id in text
     assert "{{" not in text
@@ -340,6 +370,17 @@ def test_queries_cannot_break_the_page(found):
     assert "&lt;b&gt;teacher" in text
     assert "{{nothing}}" in text
     assert text.count("<h2>") == text.count("<section")
+
+
+def test_the_page_tells_what_is_promised_and_what_is_below(found):
+    report = json.loads(json.dumps(found[3]))
+    assert "promised for all emitted labels together" in page(report)
+    code = report["per_label"][5]["code"]
+    report["below_target"]["labels"] = [code]
+    text = page(report)
+    checked(text)
+    assert "1 label shown to be below the target of 70%" in text
+    assert re.search(rf'data-tags="[^"]*below"><td>[^<]*</td><td>{re.escape(code)}<', text)
 
 
 def test_the_teacher_is_drawn_however_many_scorers_there_are(found):
@@ -496,6 +537,9 @@ def test_pictures_of_many_topics_have_the_ones_that_matter():
     topics, map_ = topics_part(figures, names), confusions_part(figures, names)
     assert "The 40 most frequent of 60" in topics
     assert topics.count("<g>") == 40
+    assert topics.count("<svg") == 2
+    few = {**figures, "per_label": rows[:5]}
+    assert topics_part(few, names).count("<svg") == 1
     assert "customer-000: 60 queries" in topics
     assert "customer-040: " not in topics
     assert "customer-055 taken for customer-003: 9" in map_

@@ -297,10 +297,39 @@ def test_label_with_too_little_evidence_is_never_emitted():
     assert np.isfinite(choose(scores, gold, support).logits).all()
 
 
-def test_label_without_evidence_does_not_spoil_the_cut_of_the_others():
+def test_label_that_no_validation_query_has_is_never_emitted():
     scores, _, gold = simulated(np.random.default_rng(4), 4000)
     rare = TAXONOMY.index_of("A2")
     gold[:, rare] = False
+    scores[:, rare] = 0.01
+    assert choose(scores, gold).logits[rare] == np.inf
+    gold[0, rare] = True
+    assert np.isfinite(choose(scores, gold).logits).all()
+
+
+def test_cross_fitted_scores_of_a_query_do_not_ask_for_what_is_right_there():
+    scores, _, gold = simulated(np.random.default_rng(4), 200)
+    logits = logits_of(scores)
+    rare = TAXONOMY.index_of("A2")
+    gold[:, rare] = False
+    gold[:3, rare] = True
+    before = cross_fitted_scores(logits, gold, TAXONOMY, 0, 3)
+    other = gold.copy()
+    other[7, TOPICS] ^= True
+    after = cross_fitted_scores(logits, other, TAXONOMY, 0, 3)
+    assert np.array_equal(before[7], after[7])
+    assert not np.array_equal(before, after)
+    # No part is scored as if the label's queries within it were known.
+    assert (before[:3, rare] == 0).all()
+    assert (before[:, rare] > 0).any()
+    assert (np.delete(before, rare, axis=1) > 0).all()
+
+
+def test_label_without_evidence_does_not_spoil_the_cut_of_the_others():
+    scores, _, gold = simulated(np.random.default_rng(4), 4000)
+    rare = TAXONOMY.index_of("A2")
+    gold[1:, rare] = False
+    gold[0, rare] = True
     support = ENOUGH.copy()
     support[rare] = 0
     assert choose(scores, gold, support).cuts[BEST_TOPIC] < choose(scores, gold).cuts[BEST_TOPIC]
@@ -313,6 +342,7 @@ def test_further_labels_that_cannot_keep_the_target_are_never_emitted():
     best = topic_of[logits_of(scores).argmax(axis=1)]
     gold = np.zeros(scores.shape, bool)
     gold[np.arange(len(gold)), best] = True
+    gold[0, ~TOPICS] = True  # seen at all, no more
     scores[np.arange(len(gold)), best] = scores.max(axis=1)
     chosen = choose(scores, gold)
     assert chosen.cuts[FURTHER] == np.inf

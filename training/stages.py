@@ -28,6 +28,7 @@ from training.examples import (
 from training.export import fold, times_seen
 from training.features import MOST_WORDS, QueryFeatures, choose_buckets
 from training.glove import load_glove
+from training.previous import PREVIOUS, keeping_previous
 from training.quality import expected_shares, measure, quality_table
 from training.report.brief import brief
 from training.report.curves import CURVES, read_curves
@@ -37,7 +38,7 @@ from training.run_folder import RunFolder
 from training.stored_examples import StoredExamples
 from training.student import MultiLabelLogisticRegression
 from training.student_scores import learning_curve
-from training.thresholds import choose_thresholds
+from training.thresholds import MIN_VALIDATION, choose_thresholds
 from training.vectors import train_vectors
 from training.word_table import choose_vocabulary, count_words, make_word_table
 
@@ -214,7 +215,11 @@ def thresholds(run: Run) -> None:
     support = data.train.gold.sum(axis=0)
     chosen = choose_thresholds(
         logits,
+<<<<<<< HEAD
         cross_fitted_scores(logits, gold, data.taxonomy, run.config.seed),
+=======
+        cross_fitted_scores(logits, gold, data.taxonomy, run.config.seed, MIN_VALIDATION),
+>>>>>>> fix-report
         gold,
         support,
         calibration,
@@ -276,7 +281,7 @@ def compact_artifact(run: Run, chosen: dict[str, Any] | None = None) -> Artifact
 
 
 def export(run: Run) -> None:
-    """The artifact, measured on the test queries -> ``artifact/``."""
+    """The artifact, measured on the test queries -> ``artifact/``; the old one -> ``previous/``."""
     chosen = run.folder.load_arrays("thresholds")
     never = [
         label.code
@@ -303,7 +308,8 @@ def export(run: Run) -> None:
         "examples": len(run.examples),
     }
     described = replace(small, training=training | dict(small.training), data=data)
-    identity = save(described, run.folder.path / ARTIFACT, overwrite=True)
+    with keeping_previous(run.folder.path / ARTIFACT):
+        identity = save(described, run.folder.path / ARTIFACT, overwrite=True)
     run.report(f"artifact {identity[:12]} in {run.folder.path / ARTIFACT}")
 
 
@@ -324,21 +330,33 @@ def report(run: Run) -> None:
     points = list(learning_curve(run)) if run.config.report.learning_curve else []
     model = topiccore.load(run.folder.path / ARTIFACT)
     others = read_curves(CURVES, run.data.sums["test"]) if run.data.queries else {}
-    previous = topiccore.load() if PRETRAINED.exists() else None
-    if previous is not None and list(previous.taxonomy) != list(model.taxonomy):
-        previous = None
-    path = write_report(run.folder.path, figures(model, run.data, others, points, previous))
+    found = figures(model, run.data, others, points, _to_compare_with(run, model))
+    path = write_report(run.folder.path, found)
     run.report(f"report in {path}")
+
+
+def _to_compare_with(run: Run, model: topiccore.TopicModel) -> topiccore.TopicModel | None:
+    # What this run had before, else what the package has, if it knows the same labels.
+    for path in (run.folder.path / PREVIOUS, PRETRAINED):
+        if path.exists():
+            other = topiccore.load(path)
+            if list(other.taxonomy) == list(model.taxonomy):
+                return other
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A function, the settings (or sections) it hangs on and the stages it reads from."""
+    """A function, the settings (or sections) it hangs on and the stages it reads from.
+
+    ``files`` are always there after it, ``kept`` only after it ran more than once.
+    """
 
     run: Callable[[Run], None]
     settings: tuple[str, ...]
     after: tuple[str, ...]
     files: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -356,7 +374,7 @@ STAGES = (
     Stage(vectors, ("vectors",), ("collections",), ("vectors.npz",)),
     Stage(student, ("words", "annotations", "student"), ("vectors",), ("student.npz",)),
     Stage(thresholds, ("thresholds",), ("student",), ("thresholds.npz",)),
-    Stage(export, (), ("student", "thresholds"), (f"{ARTIFACT}/manifest.json",)),
+    Stage(export, (), ("student", "thresholds"), (f"{ARTIFACT}/manifest.json",), (PREVIOUS,)),
     Stage(report, ("report",), ("vectors", "export"), ("report.html", "report.json")),
     Stage(evaluate, (), ("export",), ("evaluation.json",)),
 )

@@ -55,6 +55,12 @@ something is shown.  What queries emit does not tell what is right, so the choic
 """
 MOST_PER_QUERY = LABELS_PER_QUERY[-1]
 """A query that emits more labels counts as so many, the wrong ones first."""
+MIN_VALIDATION = 1
+"""A label that fewer validation queries have is never emitted.
+
+Of a label that none has, every emission there is wrong.  More than one is not asked for: a few
+queries cannot show how precise a single label is, and the promise is for all labels together.
+"""
 BEST_TOPIC, FURTHER = "best topic", "further labels"
 _ERROR_OF_BEST_TOPICS_ALONE = 0.1
 
@@ -87,12 +93,13 @@ def choose_thresholds(
     ``logits``, ``scores`` and ``gold`` are [queries, labels]; each score is by a calibration that
     has not seen the query.  On them the cuts are chosen; ``calibration``, of all queries, turns
     these into logits.  ``support`` [labels] is how many training queries have each label: the
-    evidence its weights stand on.
+    evidence its weights stand on.  In ``scores``, too, labels are left out by ``MIN_VALIDATION``,
+    and by other queries than the one that is scored: else the choice of labels would flatter.
     """
     order = np.random.default_rng(seed).permutation(len(logits))
     topics = taxonomy.parents < 0
     best = ~beside_best(logits, taxonomy)[order] & topics
-    known = support >= config.min_support
+    known = (support >= config.min_support) & (gold.sum(axis=0) >= MIN_VALIDATION)
     scores = np.where(known, scores[order], -1)
     gold = gold[order]
 

@@ -80,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if chosen.write and name != OURS:
                     learned = " and annotations" if chosen.annotations else ""
                     drawn = curves(probabilities, dataset.test, dataset.taxonomy)
-                    add_curves(CURVES, dataset.sums["test"], {f"{name}, labels{learned}": drawn})
+                    add_curves(
+                        CURVES, dataset.sums["test"], {f"{peer.TITLE}; same labels{learned}": drawn}
+                    )
                 measured.append(Measured(name, peer, folder, coverage))
                 tell(f"{name}: coverage {coverage:.1%}")
             except cache.PeerMissingError as error:

@@ -14,7 +14,7 @@ from training.report.confusions import confusions
 from training.report.curves import Curves, curves
 from training.report.errors import errors
 from training.report.groups import by_length, by_unknown_tokens
-from training.report.per_label import per_label
+from training.report.per_label import below_target, per_label
 from training.report.reliability import reliability
 
 SCHEMA = "topiccore-report-2"
@@ -38,6 +38,9 @@ def figures(
     queries = data.test if len(data.test) else data.validation
     answers = answers_of(model, queries)
     quality = measure(model, queries)
+    labels = per_label(model, data, queries, answers)
+    settings = dict(model.artifact.training).get("settings", {})
+    target = settings.get("thresholds", {}).get("precision", PRECISION)
     found: Figures = {
         "schema": SCHEMA,
         "model": model.id,
@@ -58,7 +61,8 @@ def figures(
             },
             **{name: _at_precision(found) for name, found in others.items()},
         },
-        "per_label": per_label(model, data, queries, answers),
+        "per_label": labels,
+        "below_target": {"target": target, "labels": below_target(labels, target)},
         "confusions": confusions(answers.emitted, queries.gold, model.taxonomy),
         "reliability": reliability(answers.scores, queries.gold),
         "learning_curve": [list(pair) for pair in learning_curve],

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 _Z = 1.96
 _DRAWS = 1000
@@ -21,6 +22,14 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     width = _Z * float(np.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2)))
     scale = 1 + _Z**2 / count
     return max(0.0, (middle - width) / scale), min(1.0, (middle + width) / scale)
+
+
+def clopper_pearson(right: int, count: int) -> tuple[float, float]:
+    """The exact 95 % interval of a share (Clopper and Pearson 1934); (0, 1) without observation."""
+    if not count:
+        return 0.0, 1.0
+    found = binomtest(right, count).proportion_ci(0.95, method="exact")
+    return float(found.low), float(found.high)
 
 
 def ratio(part: float, whole: float) -> float | None:

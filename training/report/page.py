@@ -20,12 +20,24 @@ from training.report.comparison_section import comparison_section
 from training.report.confusions import NONE
 from training.report.data_section import data_section
 from training.report.figures import THIS_MODEL, Figures
-from training.report.markup import Value, count, filters, interval, number, percent, table
+from training.report.markup import (
+    ABSENT,
+    Cell,
+    Value,
+    count,
+    filters,
+    interval,
+    number,
+    percent,
+    table,
+)
 from training.report.reliability import BINS
 
 VIEWS = ("all labels", "topics", "subtopics")
 WEIGHTINGS = {"queries": "each query once", "traffic": "weighted by traffic"}
 _LINES = 12
+_TWO_COLUMNS = 12
+_TOPICS_TITLE = "precision and recall of each topic"
 _TOPICS = 40
 """Charts with a row for each topic have at most so many: pictures are for looking at."""
 
@@ -172,15 +184,22 @@ def _topics(figures: Figures, names: dict[str, str]) -> str:
         )
         for row in rows
     ]
-    chart = interval_chart(drawn, PRECISION, "precision and recall of each topic")
+    # Side by side where there is room for two.
+    half = (len(drawn) + 1) // 2 if len(drawn) >= _TWO_COLUMNS else len(drawn)
+    charts = "".join(
+        f'<figure class="tall">{interval_chart(part, PRECISION, _TOPICS_TITLE)}</figure>'
+        for part in (drawn[:half], drawn[half:])
+        if part
+    )
     return (
         f'{told}<p class="legend">{_key("c0", "precision, with its 95 % interval")}'
-        f'{_key("h", "recall")}</p><figure class="tall">{chart}</figure>'
+        f'{_key("h", "recall")}</p><div class="row">{charts}</div>'
     )
 
 
 def _labels(figures: Figures, names: dict[str, str]) -> str:
     is_topic = {label["code"]: label["topic"] for label in figures["labels"]}
+    below = figures["below_target"]["labels"]
     rows, tags = [], []
     for row in figures["per_label"]:
         topic, told = is_topic[row["code"]], row["emitted"] > 0
@@ -194,6 +213,7 @@ def _labels(figures: Figures, names: dict[str, str]) -> str:
                 row["emitted"],
                 percent(row["precision"], bar=True),
                 interval(row["interval"], told),
+                *_on_validation(row["on_validation"]),
                 percent(row["recall"], bar=True),
                 percent(row["f1"]),
                 number(row["mean_score"]),
@@ -206,20 +226,59 @@ def _labels(figures: Figures, names: dict[str, str]) -> str:
             )
         )
         words = ["topic" if topic else "subtopic", "told" if told else "silent"]
-        tags.append(" ".join([*words, *(["never"] if row["never"] else [])]))
+        words += ["never"] * bool(row["never"]) + ["below"] * (row["code"] in below)
+        tags.append(" ".join(words))
     header = (
         *("label", "code", "in training", "in validation", "gold here", "emitted", "precision"),
-        *("95 %", "recall", "F1", "mean score", "calibration error"),
+        *(
+            "95 %",
+            "precision in validation",
+            "95 % there",
+            "recall",
+            "F1",
+            "mean score",
+            "calibration error",
+        ),
         *("score to emit", "beside a better topic"),
     )
     choices = (
         *(("", "all"), ("topic", "topics"), ("subtopic", "subtopics"), ("told", "emitted here")),
         *(("silent", "not emitted here"), ("never", "never emitted")),
+        ("below", "shown to be below the target"),
     )
     return (
         filters("label-table", choices)
         + table(header, rows, "label-table", tags)
+        + _below_target(figures, names)
         + _never(figures, names)
+    )
+
+
+def _on_validation(found: dict[str, Any] | None) -> tuple[Cell, Cell]:
+    if found is None:
+        return Cell(ABSENT), Cell(ABSENT)
+    return percent(found["precision"], bar=True), interval(found["interval"], found["emitted"] > 0)
+
+
+def _below_target(figures: Figures, names: dict[str, str]) -> str:
+    target, below = figures["below_target"]["target"], figures["below_target"]["labels"]
+    promise = (
+        f"<p>The precision of {target:.0%} is promised for all emitted labels together, not for "
+        "each of them: what is sure makes up for what is less so.</p>"
+    )
+    if not below:
+        return promise
+    rows = []
+    for row in figures["per_label"]:
+        if row["code"] in below:
+            found = row["on_validation"]
+            cells = found["emitted"], found["right"], *_on_validation(found)
+            rows.append((names[row["code"]], row["code"], *cells))
+    told = "1 label" if len(below) == 1 else f"{len(below)} labels"
+    header = ("label", "code", "emitted in validation", "right", "precision", "95 %")
+    return (
+        f"{promise}<details><summary>{told} shown to be below the target of {target:.0%}</summary>"
+        f"{table(header, rows)}</details>"
     )
 
 

@@ -12,8 +12,9 @@ from topiccore.artifact import Artifact
 from training.calibration import calibration_error
 from training.dataset import Dataset
 from training.labels import LabelledQueries
-from training.report.answers import Answers
-from training.report.intervals import ratio, wilson
+from training.report.answers import Answers, answers_of
+from training.report.intervals import clopper_pearson, ratio, wilson
+from training.thresholds import MIN_VALIDATION
 
 ENOUGH = 60
 """Queries with a score of at least 0.05 that a label's calibration error asks for."""
@@ -27,11 +28,14 @@ def per_label(
 
     ``train`` and ``validation`` are ``None`` where the data has no such queries; a figure is
     ``None`` where it would be one of nothing (or, for ``calibration_error``, of too little).
+    ``on_validation`` is what the thresholds give on the queries they were chosen on, ``None``
+    without such queries.
     """
     artifact = model.artifact
     settings = dict(artifact.training).get("settings", {})
     least = settings.get("thresholds", {}).get("min_support", 0)
     beside = artifact.array("beside")
+    validation = _on_validation(model, data, queries, answers)
     rows = []
     for place, label in enumerate(model.taxonomy):
         emitted, gold = answers.emitted[:, place], queries.gold[:, place]
@@ -44,6 +48,7 @@ def per_label(
                 "code": label.code,
                 "train": support,
                 "validation": _support(data.validation, place),
+                "on_validation": validation[place],
                 "gold": wanted,
                 "emitted": told,
                 "right": right,
@@ -55,10 +60,42 @@ def per_label(
                 "calibration_error": _calibration_error(scores, gold),
                 "threshold": _score_at(artifact, place, artifact.thresholds[place]),
                 "threshold_beside": _score_at(artifact, place, beside[place]),
-                "never": _why(support, least) if never else None,
+                "never": _why(support, _support(data.validation, place), least) if never else None,
             }
         )
     return rows
+
+
+def below_target(rows: list[dict[str, Any]], target: float) -> list[str]:
+    """The codes of labels whose precision on validation queries is shown to be below ``target``.
+
+    Shown: the upper end of the 95 % interval is below it.
+    """
+    return [
+        row["code"]
+        for row in rows
+        if row["on_validation"] and row["on_validation"]["interval"][1] < target
+    ]
+
+
+def _on_validation(
+    model: TopicModel, data: Dataset, queries: LabelledQueries, answers: Answers
+) -> list[dict[str, Any] | None]:
+    if not len(data.validation):
+        return [None] * len(model.taxonomy)
+    if queries is not data.validation:
+        answers = answers_of(model, data.validation)
+    told = answers.emitted.sum(axis=0).tolist()
+    right = (answers.emitted & data.validation.gold).sum(axis=0).tolist()
+    return [
+        {
+            "emitted": of,
+            "right": part,
+            "precision": ratio(part, of),
+            "interval": [round(x, 4) for x in clopper_pearson(part, of)],
+        }
+        for part, of in zip(right, told, strict=True)
+    ]
 
 
 def _support(queries: LabelledQueries, place: int) -> int | None:
@@ -79,9 +116,11 @@ def _score_at(artifact: Artifact, place: int, logit: np.float32) -> float | None
     return round(float(1 / (1 + np.exp(-np.clip(value, -50, 50)))), 4)
 
 
-def _why(support: int | None, least: int) -> str:
+def _why(support: int | None, validation: int | None, least: int) -> str:
     if support is not None and support < least:
         return f"{support} training queries, {least} are asked for"
     if support is None:
         return "the model has no threshold for it"
+    if validation is not None and validation < MIN_VALIDATION:
+        return "no validation query has it, so nothing shows that it is ever right"
     return "no cut is shown to keep the precision"
