@@ -105,24 +105,11 @@ def cross_fitted_scores(
     gold: NDArray[np.bool_],
     taxonomy: Taxonomy,
     seed: int,
-<<<<<<< HEAD
-    folds: int = FOLDS,
-=======
     least: int = 0,
->>>>>>> fix-report
 ) -> NDArray[np.float32]:
     """float32 [queries, labels]: each query's scores by a calibration that has not seen the query.
 
     The queries are divided at random; each part is scored by a calibration of all other parts.
-<<<<<<< HEAD
-    """
-    scores = np.empty(logits.shape, np.float32)
-    order = np.random.default_rng(seed).permutation(len(logits))
-    for part in np.array_split(order, min(folds, len(order))):
-        rest = np.setdiff1d(order, part)
-        fitted = calibrate(logits[rest], gold[rest], taxonomy)
-        scores[part] = fitted.scores(logits[part], taxonomy)
-=======
     A label that fewer than ``least`` queries of those have scores 0.
     """
     scores = np.empty(logits.shape, np.float32)
@@ -132,7 +119,6 @@ def cross_fitted_scores(
         fitted = calibrate(logits[rest], gold[rest], taxonomy)
         seen = gold[rest].sum(axis=0) >= least
         scores[part] = np.where(seen, fitted.scores(logits[part], taxonomy), 0)
->>>>>>> fix-report
     return scores
 
 

@@ -215,11 +215,7 @@ def thresholds(run: Run) -> None:
     support = data.train.gold.sum(axis=0)
     chosen = choose_thresholds(
         logits,
-<<<<<<< HEAD
-        cross_fitted_scores(logits, gold, data.taxonomy, run.config.seed),
-=======
         cross_fitted_scores(logits, gold, data.taxonomy, run.config.seed, MIN_VALIDATION),
->>>>>>> fix-report
         gold,
         support,
         calibration,
