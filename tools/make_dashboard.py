@@ -36,7 +36,7 @@ ROWS: list[tuple[str, list[tuple[str, str, list[tuple[str, str]]]]]] = [
                 [
                     (
                         "(sum(rate(topiccore_http_requests_total"
-                        '{status=~"5..", status!="503"}[$__rate_interval])) or vector(0)) / '
+                        '{status=~"5..", status!~"501|503"}[$__rate_interval])) or vector(0)) / '
                         f"sum(rate(topiccore_http_requests_total{{{V1}}}[$__rate_interval]))",
                         "failures",
                     ),
