@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from bisect import bisect_left
 from pathlib import Path
+
+import numpy as np
 
 from service.counters import CounterFile, Series
 from service.page import PATHS
+from topiccore._scoring import Timings
 
 KIND = "requests"
 ROUTES = (
@@ -70,8 +71,9 @@ class RequestMeter:
     def __init__(self, folder: Path):
         series = _series()
         places = {one: place for place, one in enumerate(series)}
-        self._values = CounterFile(folder, KIND, series).values
-        self._lock = threading.Lock()
+        self._timings = Timings(
+            CounterFile(folder, KIND, series).values, np.array(_BOUNDS, dtype=np.int64)
+        )
         self._routes = dict.fromkeys(PATHS, ROUTES.index("/"))
         self._routes |= {route: i for i, route in enumerate(ROUTES)}
         self._methods = {method: len(STATUSES) * i for i, method in enumerate(METHODS)}
@@ -94,27 +96,20 @@ class RequestMeter:
             + self._methods.get(method, 3 * len(STATUSES))
             + self._statuses.get(status, len(STATUSES) - 1)
         )
-        seconds = self._seconds + route * _HISTOGRAM
-        values = self._values
-        with self._lock:
-            values[place] += 1
-            values[seconds + bisect_left(_BOUNDS, nanoseconds)] += 1
-            values[seconds + _HISTOGRAM - 1] += nanoseconds
-            if kernel is not None:
-                values[self._kernel + bisect_left(_BOUNDS, kernel)] += 1
-                values[self._kernel + _HISTOGRAM - 1] += kernel
+        timings = self._timings
+        timings.add(place)
+        timings.observe(self._seconds + route * _HISTOGRAM, nanoseconds)
+        if kernel is not None:
+            timings.observe(self._kernel, kernel)
 
     def rejected(self, reason: str) -> None:
         """Counts a request that was refused for one of ``REASONS``."""
-        with self._lock:
-            self._values[self._rejected[reason]] += 1
+        self._timings.add(self._rejected[reason])
 
     def reload(self, result: str) -> None:
         """Counts an attempt to take up a new artifact, with one of ``RELOADS``."""
-        with self._lock:
-            self._values[self._reloads[result]] += 1
+        self._timings.add(self._reloads[result])
 
     def candidate(self, result: str) -> None:
         """Counts an attempt to take up a second artifact, with one of ``CANDIDATES``."""
-        with self._lock:
-            self._values[self._candidates[result]] += 1
+        self._timings.add(self._candidates[result])

@@ -1031,6 +1031,45 @@ cdef class Tally:
 
 
 @cython.final
+cdef class Timings:
+    """Counts events with their durations in memory that other processes may read.
+
+    ``values`` is any uint64 memory, ``bounds`` int64: the upper ends of a histogram's buckets,
+    rising.  A histogram is ``len(bounds) + 2`` numbers: a count for each bucket, one of what is
+    above them all, the sum.  Threads may share it: the GIL is held while it counts.
+    """
+
+    cdef uint64_t[::1] values
+    cdef const int64_t[::1] bounds
+
+    def __init__(self, uint64_t[::1] values, const int64_t[::1] bounds):
+        self.values = values
+        self.bounds = bounds
+
+    def add(self, Py_ssize_t place):
+        """One more at a place; raises ``IndexError``."""
+        self.values[self.checked(place, 1)] += 1
+
+    def observe(self, Py_ssize_t histogram, int64_t duration):
+        """A duration, 0 or more, in the histogram that begins at a place; ``IndexError``."""
+        cdef Py_ssize_t low = 0, high = len(self.bounds), middle
+        self.checked(histogram, high + 2)
+        while low < high:
+            middle = (low + high) // 2
+            if self.bounds[middle] < duration:
+                low = middle + 1
+            else:
+                high = middle
+        self.values[histogram + low] += 1
+        self.values[histogram + len(self.bounds) + 1] += <uint64_t>max(duration, 0)
+
+    cdef inline Py_ssize_t checked(self, Py_ssize_t place, Py_ssize_t numbers) except -1:
+        if not 0 <= place <= len(self.values) - numbers:
+            raise IndexError(f"place {place} of {len(self.values)}")
+        return place
+
+
+@cython.final
 cdef class JsonWriter:
     """Answers single queries with JSON, without a Python object for each label.
 
