@@ -150,6 +150,15 @@ class Gate:
             return start_response(status, headers, exc_info)
 
         try:
+            if environ["PATH_INFO"][:1] not in ("/", "*"):
+                return self._refuse(
+                    start,
+                    request_id,
+                    HTTPStatus.BAD_REQUEST,
+                    None,
+                    "The target of the request is not a path.",
+                    ("connection", "close"),
+                )
             if not _has_one_host(environ):
                 return self._refuse(
                     start,

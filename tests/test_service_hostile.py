@@ -163,6 +163,13 @@ def test_a_request_has_one_host(server, path):
     assert exchange(server, line + b" HTTP/1.0\r\n\r\n") == [200]
 
 
+@pytest.mark.parametrize("target", [b"v1", b"a:80", b"v1/topics?q=honda", b"?q=honda"])
+def test_a_target_is_a_path(server, target):
+    """RFC 9112 3.2: what only CONNECT may ask for, and what is no target at all."""
+    data = b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert exchange(server, data) in ([400], [404], [])
+
+
 # --- where a body ends --------------------------------------------------------------------------
 
 
