@@ -95,7 +95,8 @@ def load_dataset(config: Config, cache: Path, report: Callable[[str], None]) -> 
     if config.data.validation:
         before = len(train)
         train = train.without(validation)
-        if shared := before - len(train):
+        # Of the built-in labels, the validation queries are a part of the training file.
+        if (shared := before - len(train)) and not config.is_built_in:
             report(f"{shared} of the training queries are validation queries: not learned from")
     else:
         train, validation = set_aside(train, config.data.held_out, config.seed, added)
