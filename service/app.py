@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import falcon
@@ -62,26 +61,7 @@ def create_app(
     app.add_route("/readyz", ReadyResource())
     for path in PATHS:
         app.add_route(path, PageResource(path))
-    return Gate(
-        _options_without_content(app), live, settings, meter, tokens, log, Unread(settings, clock)
-    )
-
-
-def _options_without_content(app: WsgiApp) -> WsgiApp:
-    # Falcon answers OPTIONS with 200, no content, and the content type of the other answers.
-    def call(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] != "OPTIONS":
-            return app(environ, start_response)
-
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            if status.startswith("200") and ("content-length", "0") in headers:
-                status = "204 No Content"
-                headers = [one for one in headers if not one[0].startswith("content-")]
-            return start_response(status, headers, exc_info)
-
-        return app(environ, start)
-
-    return call
+    return Gate(app, live, settings, meter, tokens, log, Unread(settings, clock))
 
 
 def get_app() -> WsgiApp:
