@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from service.counters import CounterFile
-from topiccore import Answer, TopicModel
+from topiccore import TopicModel
 from topiccore._scoring import Tally
 
 KIND = "answers"
@@ -25,7 +25,7 @@ LABEL_NAME = "topiccore_emitted_labels_total"
 class AnswerCounts:
     """The counts of one artifact in one process; threads may share it.
 
-    Only answers by the model's own thresholds count: the others tell what a client asked for.
+    ``tally`` is for answers by the model's own thresholds: others tell what a client asked for.
     """
 
     def __init__(self, folder: Path, model: TopicModel):
@@ -41,10 +41,6 @@ class AnswerCounts:
             expected=model.training.get("expected"),
         )
         self.tally = Tally(self._file.values[:-1], codes)
-
-    def add(self, answer: Answer, whole: bool) -> None:
-        """Counts an answer; ``whole`` tells that no label of it was cut off."""
-        self.tally.add(answer, whole)
 
     def set_live(self, live: bool) -> None:
         """Tells whether this artifact is the one that the process answers with."""

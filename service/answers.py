@@ -24,7 +24,7 @@ def answer_one(loaded: LoadedModel, query: bytes, options: Options) -> tuple[byt
     answer = loaded.model.score(query, **_kernel_options(loaded, options))
     taken = perf_counter_ns() - started
     if loaded.counts is not None and options.min_score is None:
-        loaded.counts.add(answer, options.max_labels is None or options.topics_only)
+        loaded.counts.tally.add(answer, options.max_labels is None or options.topics_only)
     if loaded.comparer is not None and _comparable(options):
         loaded.comparer.one(query, answer, taken)
     labels = _chosen(loaded, answer, options)
@@ -44,7 +44,7 @@ def answer_batch(loaded: LoadedModel, queries: list[bytes], options: Options) ->
     if loaded.counts is not None and options.min_score is None:
         whole = options.max_labels is None or options.topics_only
         for answer in answers:
-            loaded.counts.add(answer, whole)
+            loaded.counts.tally.add(answer, whole)
     if loaded.comparer is not None and _comparable(options):
         loaded.comparer.many(queries, answers, taken)
     if options.explain:
