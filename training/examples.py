@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,8 +148,9 @@ def annotated_examples(
     # Filled-in rows are not of the collections: the annotated texts are chosen without them.
     own = zip(data.train.texts, data.train.ids, strict=True)
     known = [*(text for text, identity in own if identity in data.queries), *data.validation.texts]
-    wanted = annotated_ids(file, weights)
-    seeds = _seeds(file, data.queries)
+    identities = annotated_ids(file, {*weights, "logged"})
+    wanted = {name: identities[name] for name in weights}
+    seeds = _seeds(file, identities["logged"], data.queries)
     texts: dict[str, Mapping[str, str]] = {
         **pool_texts(cache, data.queries, seeds, known, data.test.texts, wanted, report)
     }
@@ -168,10 +169,10 @@ def annotated_examples(
     return joined([labelled, *others])
 
 
-def _seeds(file: Path, queries: Mapping[str, str]) -> list[str]:
-    # What the teacher's queries were made from, whichever of them are labelled here.
-    learned = learned_ids(file)
-    logged = set(annotated_ids(file, ["logged"])["logged"])
+def _seeds(file: Path, annotated: Iterable[str], queries: Mapping[str, str]) -> list[str]:
+    # What the teacher's queries were made from, whichever of them are labelled here: those that it
+    # learned from and the logged ones that it annotated.
+    learned, logged = learned_ids(file), set(annotated)
     if unknown := next((identity for identity in learned if identity not in queries), None):
         raise DataError(f"{file}: id {unknown} is in no collection")
     return [
