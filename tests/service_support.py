@@ -100,6 +100,21 @@ def call(client: falcon.testing.TestClient, environ: dict[str, Any]) -> falcon.t
     return falcon.testing.Result(body, start.status, start.headers)
 
 
+class Held:
+    """A body that comes when it is let go: the given one, or as many blanks as are asked for."""
+
+    def __init__(self, body: bytes | None = None):
+        self.asked = threading.Event()
+        self.let_go = threading.Event()
+        self._body = body
+
+    def read(self, size: int = -1) -> bytes:
+        """The body, after ``let_go`` is set."""
+        self.asked.set()
+        assert self.let_go.wait(60)
+        return b" " * size if self._body is None else self._body
+
+
 def answer(model: Any, query: str, **options: Any) -> dict[str, Any]:
     """What the service has to answer, from the model itself."""
     found = model.score(query, **options)

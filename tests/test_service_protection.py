@@ -6,7 +6,7 @@ import threading
 
 import falcon.testing
 import pytest
-from service_support import check_problem, post, save_tiny_artifact
+from service_support import Held, check_problem, post, save_tiny_artifact
 
 from service.app import create_app
 from service.gate import Gate
@@ -113,19 +113,6 @@ def test_slots():
     assert [slots.take() for _ in range(2)] == [True, False]
 
 
-class Held:
-    """A body that comes when it is let go."""
-
-    def __init__(self):
-        self.asked = threading.Event()
-        self.let_go = threading.Event()
-
-    def read(self, size=-1):
-        self.asked.set()
-        assert self.let_go.wait(60)
-        return b'{"query":"honda"}'
-
-
 def holding(app, number):
     """So many requests that wait for their bodies, with what they get."""
     statuses = []
@@ -138,7 +125,7 @@ def holding(app, number):
         }
         app(environ, lambda status, headers, exc_info=None: statuses.append(status))
 
-    bodies = [Held() for _ in range(number)]
+    bodies = [Held(b'{"query":"honda"}') for _ in range(number)]
     threads = [threading.Thread(target=ask, args=(body,)) for body in bodies]
     for thread, body in zip(threads, bodies, strict=True):
         thread.start()

@@ -7,7 +7,7 @@ from io import BytesIO
 
 import falcon.testing
 import pytest
-from service_support import call, check_problem, save_tiny_artifact
+from service_support import Held, call, check_problem, save_tiny_artifact
 
 from service.app import create_app
 from service.body_clock import BodyClock
@@ -33,19 +33,6 @@ class Broken:
 
     def read(self, size=-1):
         raise RuntimeError("no chunk")
-
-
-class Held:
-    """A body that comes when it is let go."""
-
-    def __init__(self):
-        self.asked = threading.Event()
-        self.let_go = threading.Event()
-
-    def read(self, size=-1):
-        self.asked.set()
-        assert self.let_go.wait(60)
-        return b" " * size
 
 
 def refused(client, stream, environ):
