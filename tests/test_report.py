@@ -372,6 +372,16 @@ def test_queries_cannot_break_the_page(found):
     assert text.count("<h2>") == text.count("<section")
 
 
+def test_the_page_has_no_precision_of_nothing(found):
+    report = json.loads(json.dumps(found[3]))
+    for weighting in ("queries", "traffic"):
+        report["quality"]["topics"][weighting] |= {"precision": 1.0, "coverage": 0.0}
+    (tile,) = re.findall(r"<small>topics</small>(.*?)</div>", page(report))
+    assert "<b>–</b> precision" in tile
+    assert "by traffic –, 0.0%" in tile
+    assert "100.0%" not in tile
+
+
 def test_the_page_tells_what_is_promised_and_what_is_below(found):
     report = json.loads(json.dumps(found[3]))
     assert "promised for all emitted labels together" in page(report)

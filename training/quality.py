@@ -90,7 +90,7 @@ def quality_table(figures: dict[str, Any]) -> str:
         once, traffic = figures[name]["queries"], figures[name]["traffic"]
         lines.append(
             f"{name:12}"
-            + _pair(_precision(once), _precision(traffic), 18)
+            + _pair(precision_of(once), precision_of(traffic), 18)
             + _pair(once["coverage"], traffic["coverage"], 18)
             + f"{once['labels']:16.2f}"
             + _pair(once["coverage_at_90"], traffic["coverage_at_90"], 30)
@@ -99,8 +99,8 @@ def quality_table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _precision(figures: dict[str, float]) -> float | None:
-    # Of nothing there is no precision.
+def precision_of(figures: dict[str, float]) -> float | None:
+    """The precision in figures of ``measure``; ``None`` where nothing is emitted: it has none."""
     return figures["precision"] if figures["coverage"] else None
 
 

@@ -7,7 +7,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from training.quality import PRECISION
+from training.quality import PRECISION, precision_of
 from training.report.charts import (
     Row,
     bar_chart,
@@ -82,9 +82,10 @@ def _lead(figures: Figures) -> str:
         once, traffic = quality[view]["queries"], quality[view]["traffic"]
         tiles.append(
             f'<div class="tile"><small>{view}</small>'
-            f"<span><b>{once['precision']:.1%}</b> precision</span>"
+            f"<span><b>{percent(precision_of(once)).text}</b> precision</span>"
             f"<span><b>{once['coverage']:.1%}</b> coverage</span>"
-            f"<small>by traffic {traffic['precision']:.1%}, {traffic['coverage']:.1%}</small></div>"
+            f"<small>by traffic {percent(precision_of(traffic)).text}, "
+            f"{traffic['coverage']:.1%}</small></div>"
         )
     tiles.append(
         f'<div class="tile"><small>scores</small><span><b>{quality["calibration_error"]:.3f}</b> '
