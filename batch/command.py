@@ -17,11 +17,12 @@ from batch.errors import BatchError
 from batch.inputs import find_inputs
 from batch.outputs import make_plan
 from batch.readers import ReadOptions
-from batch.run import Settings, default_threads, score_files
+from batch.run import Settings, score_files
 from batch.scoring import Options, Scorer
 from batch.storage import locate
 from topiccore.argument_types import natural, positive, share
 from topiccore.cli import Command
+from topiccore.cpus import allowed_cpus
 from topiccore.model import default_model, load
 
 _EPILOG = """\
@@ -111,7 +112,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run_options.add_argument(
         "--threads",
         type=positive,
-        default=default_threads(),
+        default=allowed_cpus(),
         metavar="N",
         help="score with N threads (default: as many as there are cores, %(default)s)",
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.cpu_quota import cpu_quota
 from topiccore import TopiccoreError
+from topiccore.cpus import allowed_cpus
 
 SERVERS = ("granian", "gunicorn", "meinheld")
 
@@ -40,14 +40,8 @@ def available_cpus(root: Path = Path("/")) -> int:
     A quota of part of a CPU counts as a whole one; ``root`` is as for ``cpu_quota``.
     """
     quota = cpu_quota(root)
-    allowed = _allowed_cpus()
+    allowed = allowed_cpus()
     return allowed if quota is None else min(allowed, math.ceil(quota))
-
-
-def _allowed_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def free_address(host: str, port: int) -> str:

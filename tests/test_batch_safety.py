@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 import pytest
 from batch_support import QUERIES, compressed, content, expected, leftovers, rows_of
 
-import batch.run
 from batch import formats, pipeline, readers
 from batch.errors import BatchError
 from batch.journal import NAME, Journal
@@ -517,10 +516,6 @@ def test_time_left():
 )
 def test_stems(name, stem):
     assert formats.stem(name) == stem
-
-
-def test_default_threads_are_cores():
-    assert 1 <= batch.run.default_threads() <= (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize("buffered", ["", "1"])

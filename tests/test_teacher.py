@@ -234,6 +234,9 @@ class StandInEncoder:
     def key(self, texts):
         return f"{len(texts)}-{texts[0].replace(' ', '-')}"
 
+    def unloaded(self, report):
+        return self
+
 
 @pytest.fixture
 def make_teacher(settings, labelled, small_mpnet, tmp_path, monkeypatch):
@@ -273,6 +276,23 @@ def test_teacher_scores_and_goes_on_where_it_was(make_teacher):
     again = sp.vstack(list(second.score_texts(texts, "new"))).toarray()
     np.testing.assert_array_equal(again, scores)
     assert not lines  # nothing was trained or scored again
+
+
+def test_processes_share_the_chunks_and_score_the_same(make_teacher, monkeypatch):
+    make, texts, _ = make_teacher
+    lines = []
+    teacher = make(lines)
+    teacher.fit()
+    expected = teacher.score(teacher.encoder.encode(texts)).toarray()
+    monkeypatch.setattr(teacher_module, "parts", lambda texts: (texts[i : i + 3] for i in (0, 3)))
+    with teacher.workers(2):
+        scores = sp.vstack(list(teacher.score_texts(texts, "new"))).toarray()
+    assert lines[-2:] == ["annotating new: 3/10", "annotating new: 6/10"]
+    np.testing.assert_array_equal(scores, expected[:6])
+    lines.clear()
+    with teacher.workers(2):
+        assert len(list(teacher.score_texts(texts, "new"))) == 2
+    assert not lines  # nothing was scored again
 
 
 def test_out_of_fold_logits_come_from_members_that_have_not_seen_the_query(make_teacher):

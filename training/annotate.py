@@ -44,9 +44,12 @@ def annotate(
     cache: Path,
     output: Path,
     measure: bool,
+    processes: int,
     report: Report,
 ) -> Figures:
     """Trains the teacher on the training labels, annotates the pool, writes ``output``.
+
+    The texts are shared among so many ``processes`` (``Teacher.workers``).
 
     For the built-in collections that is an annotation file; for other data the pool are its
     unlabelled texts, and ``output`` is Parquet as ``training.stored_examples`` reads it.
@@ -66,20 +69,25 @@ def annotate(
         "teacher": teacher.key,
         "out_of_fold": out_of_fold_figures(teacher, report),
     }
-    measured = {"validation": data.validation} | ({"test": data.test} if measure else {})
-    for name, queries in measured.items():
-        scores = sp.vstack(list(teacher.score_texts(queries.texts, f"{name} queries"))).toarray()
-        figures[name] = quality_figures(scores, queries, data.taxonomy)
-        if name == "test" and data.queries:
-            # For the reports: what the student is held against.
-            add_curves(
-                CURVES, data.sums["test"], {"teacher": curves(scores, queries, data.taxonomy)}
+    with teacher.workers(processes):
+        measured = {"validation": data.validation} | ({"test": data.test} if measure else {})
+        for name, queries in measured.items():
+            scores = sp.vstack(
+                list(teacher.score_texts(queries.texts, f"{name} queries"))
+            ).toarray()
+            figures[name] = quality_figures(scores, queries, data.taxonomy)
+            if name == "test" and data.queries:
+                # For the reports: what the student is held against.
+                add_curves(
+                    CURVES, data.sums["test"], {"teacher": curves(scores, queries, data.taxonomy)}
+                )
+            _tell(name, figures[name], report)
+        if data.queries:
+            figures["annotated"] = _annotate_collections(
+                teacher, settings, data, cache, output, report
             )
-        _tell(name, figures[name], report)
-    if data.queries:
-        figures["annotated"] = _annotate_collections(teacher, settings, data, cache, output, report)
-    else:
-        figures["annotated"] = _annotate_texts(teacher, settings, data, output)
+        else:
+            figures["annotated"] = _annotate_texts(teacher, settings, data, output)
     report(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
     return figures
 

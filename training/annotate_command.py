@@ -7,7 +7,9 @@ import json
 import time
 from pathlib import Path
 
+from topiccore.argument_types import positive
 from topiccore.cli import Command
+from topiccore.cpus import allowed_cpus
 from training.collections import default_cache
 from training.command import progress
 from training.config import DEFAULT, HERE, read_config
@@ -37,6 +39,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--cache", type=Path, default=default_cache(), help="folder for downloads and vectors"
     )
     parser.add_argument(
+        "--processes",
+        type=positive,
+        default=allowed_cpus(),
+        metavar="N",
+        help="how many annotate at a time, each with 3 GB of memory (default: one for each CPU)",
+    )
+    parser.add_argument(
         "--measure", action="store_true", help="also measure on the test queries (not for tuning)"
     )
 
@@ -60,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.cache,
         output,
         arguments.measure,
+        arguments.processes,
         progress(time.monotonic()),
     )
     if arguments.report:

@@ -8,6 +8,7 @@ elsewhere, from that output.  Queries are run in batches of equal length: nothin
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import zipfile
@@ -141,6 +142,12 @@ class QueryEncoder:
         self.folder = cache / "encoded"
         self.mpnet_folder, self.minilm_folder = fetch_models(cache, report)
         self._models: tuple[Any, Any, Any] | None = None
+
+    def unloaded(self, report: Report) -> QueryEncoder:
+        """The same without its networks, to be sent to another process."""
+        other = copy.copy(self)
+        other.report, other._models = report, None
+        return other
 
     def encode(self, texts: list[str]) -> EncodedQueries:
         """Texts, at most ``CHUNK`` of them, from disk when they were encoded before."""

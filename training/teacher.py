@@ -8,8 +8,12 @@ out-of-fold logits are kept, so an interrupted run goes on where it was.
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +58,14 @@ class Teacher:
         self.report = report
         # One thread: the result is then fixed by the seed, and short queries gain nothing by more.
         torch.set_num_threads(1)
+        self.names = MEMBERS
         self.encoder = QueryEncoder(cache, report)
         self.folds = _folds(len(labelled), config.folds, config.seed)
         self.members: dict[str, list[Member]] = {}
         self.neighbours: Neighbours | None = None
         self.stacker = Stacker(config.stacker, taxonomy, labelled.gold.mean(axis=0))
         self.out_of_fold_scores: sp.csr_matrix | None = None
+        self._executor: Executor | None = None
 
     @property
     def is_kept(self) -> bool:
@@ -69,7 +75,7 @@ class Teacher:
     def fit(self) -> None:
         """Trains what is not kept yet; sets ``out_of_fold_scores``, CSR [labelled, labels]."""
         queries = self.encoder.all(self.labelled.texts, "labelled queries")
-        logits = [self._fit_member(name, queries) for name in MEMBERS]
+        logits = [self._fit_member(name, queries) for name in self.names]
         self.neighbours = Neighbours(
             queries.vectors[:, :768], self.labelled.gold, self.config.stacker.neighbours
         )
@@ -95,23 +101,55 @@ class Teacher:
             raise ValueError("the teacher is not fitted")
         logits = [
             np.mean([member.logits(queries) for member in self._members(name)], axis=0)
-            for name in MEMBERS
+            for name in self.names
         ]
         votes = self.neighbours.votes(queries.vectors[:, :768])
         return self.stacker.scores(self.stacker.pairs(logits, votes, queries.texts), len(queries))
 
     def score_texts(self, texts: list[str], what: str) -> Iterator[sp.csr_matrix]:
         """``score`` of the texts, chunk by chunk; finished chunks are kept and not made again."""
+        chunks = list(parts(texts))
+        made: Iterator[bool] = map(self._keep_scores, chunks)
+        if self._executor is not None:
+            made = self._executor.map(_keep_scores, chunks)
         done = 0
-        for part in parts(texts):
-            path = self.folder / "scores" / f"{self.encoder.key(part)}.npz"
+        for part, is_new in zip(chunks, made, strict=True):
             done += len(part)
-            if not path.exists():
-                scores = self.score(self.encoder.encode(part))
-                with replacing(path) as partial, partial.open("wb") as stream:
-                    sp.save_npz(stream, scores)
+            if is_new:
                 self.report(f"annotating {what}: {done}/{len(texts)}")
-            yield sp.load_npz(path).tocsr()
+            yield sp.load_npz(self._scores_path(part)).tocsr()
+
+    @contextmanager
+    def workers(self, processes: int) -> Iterator[None]:
+        """While it lasts, ``score_texts`` shares the chunks among so many processes; after ``fit``.
+
+        Each of them holds all networks, about 3 GB.  The scores are the same.
+        """
+        if processes < 2:
+            yield
+            return
+        bare = copy.copy(self)
+        bare.report, bare.members, bare.encoder = _quiet, {}, self.encoder.unloaded(_quiet)
+        executor = ProcessPoolExecutor(processes, get_context("spawn"), _take_over, (bare,))
+        self._executor = executor
+        try:
+            yield
+        finally:
+            self._executor = None
+            executor.shutdown(cancel_futures=True)
+
+    def _scores_path(self, part: list[str]) -> Path:
+        return self.folder / "scores" / f"{self.encoder.key(part)}.npz"
+
+    def _keep_scores(self, part: list[str]) -> bool:
+        # Whether they had to be made.
+        path = self._scores_path(part)
+        if path.exists():
+            return False
+        scores = self.score(self.encoder.encode(part))
+        with replacing(path) as partial, partial.open("wb") as stream:
+            sp.save_npz(stream, scores)
+        return True
 
     def _fit_member(self, name: str, queries: EncodedQueries) -> NDArray[np.float32]:
         path = self.folder / f"{name}-out-of-fold.npy"
@@ -152,6 +190,24 @@ class Teacher:
         if name == "dense":
             return Dense(self.config.dense, labels, seed, self.report)
         return Ngrams(self.config.ngrams, labels, seed, self.report)
+
+
+_of_this_worker: Teacher | None = None
+
+
+def _take_over(teacher: Teacher) -> None:
+    global _of_this_worker
+    torch.set_num_threads(1)
+    _of_this_worker = teacher
+
+
+def _keep_scores(part: list[str]) -> bool:
+    assert _of_this_worker is not None
+    return _of_this_worker._keep_scores(part)
+
+
+def _quiet(line: str) -> None:
+    """Workers tell nothing: there is one report for all of them."""
 
 
 def _folds(queries: int, folds: int, seed: int) -> NDArray[np.int64]:
