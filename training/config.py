@@ -76,6 +76,7 @@ class AnnotationsConfig:
     questions: float
     words: float
     bigrams: float
+    brands: float
     glove: float
     spliced: float
     swapped: float
@@ -198,6 +199,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "annotations.questions": (0, 100),
     "annotations.words": (0, 100),
     "annotations.bigrams": (0, 100),
+    "annotations.brands": (0, 100),
     "annotations.glove": (0, 100),
     "annotations.spliced": (0, 100),
     "annotations.swapped": (0, 100),
