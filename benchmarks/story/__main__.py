@@ -68,7 +68,7 @@ class Story:
         with phase("the first version serves", v1):
             time.sleep(self.pause)
         with phase("the second is released", v1 | v2):
-            self.released = self.release(self.second, "lower thresholds")
+            self.released = self.release(self.second, "other thresholds")
             time.sleep(SETTLE_SECONDS)
         with phase(f"canary with {PERCENT} %", v1 | v2, shared=True):
             time.sleep(self.pause)
@@ -262,7 +262,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks.story", description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("runs/demo/artifact"), metavar="DIR")
     parser.add_argument(
-        "--second", type=Path, metavar="DIR", help="default: --model with lower thresholds"
+        "--second", type=Path, metavar="DIR", help="default: --model with other thresholds"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/story"), metavar="DIR")
     parser.add_argument("--rate", type=float, default=2000.0, help="requests per second")
