@@ -1,5 +1,6 @@
 """The teacher's parts on small material: batches, members, neighbours, stacker, the whole."""
 
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 from topiccore.taxonomy import Taxonomy, TaxonomyLabel
-from training.errors import ConfigError
+from training.errors import ConfigError, TrainingError
 from training.labels import LabelledQueries
 from training.teacher_config import DEFAULT_TEACHER, read_teacher_config
 
@@ -293,6 +294,42 @@ def test_processes_share_the_chunks_and_score_the_same(make_teacher, monkeypatch
     with teacher.workers(2):
         assert len(list(teacher.score_texts(texts, "new"))) == 2
     assert not lines  # nothing was scored again
+
+
+class StuckEncoder(StandInEncoder):
+    """Never ends with texts that begin with ``stuck``."""
+
+    stuck = None
+
+    def encode(self, texts):
+        while texts[0] == self.stuck:
+            time.sleep(1)
+        return super().encode(texts)
+
+
+def test_a_lost_process_is_told_and_what_is_finished_is_kept(make_teacher, monkeypatch):
+    make, texts, _ = make_teacher
+    teacher = make([])
+    teacher.fit()
+    teacher.encoder = StuckEncoder(teacher.encoder.queries, teacher.encoder.mpnet_folder)
+    teacher.encoder.stuck = texts[3]
+    monkeypatch.setattr(teacher_module, "parts", lambda texts: (texts[i : i + 3] for i in (0, 3)))
+
+    def lose_processes():
+        with teacher.workers(2):
+            scores = teacher.score_texts(texts, "new")
+            assert next(scores).shape[0] == 3
+            for process in list(teacher._executor._processes.values()):
+                process.kill()
+            next(scores)
+
+    with pytest.raises(TrainingError, match=r"lost, perhaps .* with fewer"):
+        lose_processes()
+    teacher.encoder.stuck = None
+    lines = []
+    teacher.report = lines.append
+    assert len(list(teacher.score_texts(texts, "new"))) == 2
+    assert lines == ["annotating new: 6/10"]
 
 
 def test_out_of_fold_logits_come_from_members_that_have_not_seen_the_query(make_teacher):

@@ -9,11 +9,15 @@ out-of-fold logits are kept, so an interrupted run goes on where it was.
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ from numpy.typing import NDArray
 
 from topiccore.taxonomy import Taxonomy
 from training.encoder import EncodedQueries, QueryEncoder, parts
+from training.errors import TrainingError
 from training.files import replacing
 from training.labels import LabelledQueries
 from training.members import Dense, FineTuned, Member, Ngrams
@@ -123,7 +128,8 @@ class Teacher:
     def workers(self, processes: int) -> Iterator[None]:
         """While it lasts, ``score_texts`` shares the chunks among so many processes; after ``fit``.
 
-        Each of them holds all networks, about 3 GB.  The scores are the same.
+        Each of them holds all networks, about 3 GB.  The scores are the same.  Raises
+        ``TrainingError`` when one of them is lost.
         """
         if processes < 2:
             yield
@@ -134,6 +140,11 @@ class Teacher:
         self._executor = executor
         try:
             yield
+        except BrokenProcessPool as error:
+            raise TrainingError(
+                "a process that annotates was lost, perhaps for want of memory; what is finished "
+                "is kept: run again, with fewer --processes"
+            ) from error
         finally:
             self._executor = None
             executor.shutdown(cancel_futures=True)
@@ -198,7 +209,18 @@ _of_this_worker: Teacher | None = None
 def _take_over(teacher: Teacher) -> None:
     global _of_this_worker
     torch.set_num_threads(1)
+    # Ctrl-C reaches all of them: without a traceback each.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _of_this_worker = teacher
+
+
+def _end_with_parent() -> None:
+    # Else a worker would wait for more forever when its parent is killed.
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _keep_scores(part: list[str]) -> bool:
