@@ -93,6 +93,16 @@ def test_what_should_not_have_been(answer, told):
     assert found[0].startswith(told)
 
 
+def test_what_was_under_way_when_the_load_was_stopped_is_no_failure():
+    def failed(*answers):
+        tallies = timeline(*USUAL).tallies(counts(*GOOD, *answers), unfinished=1)
+        return [one.failed for one in tallies]
+
+    assert failed((30.2, None)) == [0, 0, 0]
+    assert failed((25, None), (30.2, None)) == [0, 0, 1]
+    assert failed((15, None), (30.2, None)) == [0, 1, 0]
+
+
 def test_a_border_is_the_affair_of_the_phase_that_allows_more():
     # Counted from 9.75 to 10.25 and from 19.75 to 20.25.
     assert problems(USUAL, *GOOD, (9.9, B), (20.1, A)) == []

@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         finally:
             (folder / "transcript.md").write_text(story.transcript.markdown(), encoding="utf-8")
-        tallies = story.timeline.tallies(read_counts(counts))
+        tallies = story.timeline.tallies(read_counts(counts), found.errors["unfinished"])
     names = {story.v1: "first", story.v2: "second"}
     print(summary(tallies, names, found))
     problems = verdict(tallies, found, names)

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 
@@ -77,8 +77,11 @@ class Timeline:
         self.begin(name, allowed, shared)
         yield
 
-    def tallies(self, counts: Sequence[Count]) -> list[Tally]:
+    def tallies(self, counts: Sequence[Count], unfinished: int = 0) -> list[Tally]:
         """What each phase saw; every answer falls into one phase.
+
+        So many requests were ``unfinished`` when the load was stopped: the last count has them
+        among the failed ones, and no phase has.
 
         The counts are 50 ms apart.  What came between the last before a border and the first
         behind it is said to be of whichever phase allows more versions, the one before if equal:
@@ -92,6 +95,7 @@ class Timeline:
             )
             borders.append(place if late else max(place - 1, 0))
         borders.append(len(counts) - 1)
+        counts = [*counts[:-1], replace(counts[-1], failed=counts[-1].failed - unfinished)]
         return [
             _between(phase, counts[first], counts[last], first == 0)
             for phase, first, last in zip(self.phases, borders, borders[1:], strict=False)
