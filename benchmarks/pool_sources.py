@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,9 @@ from training.context import beside_best
 from training.evaluate import coverage_at_precision, topic_scores, views
 from training.run_folder import RunFolder
 from training.stages import Run, vectors
+from training.teacher_config import PoolConfig
 
-SOURCES = (
-    "logged",
-    "questions",
-    "words",
-    "bigrams",
-    "brands",
-    "glove",
-    "spliced",
-    "swapped",
-    "shortened",
-)
+SOURCES = tuple(field.name for field in fields(PoolConfig))
 STEPS = 1_000_000
 """Texts that each student takes in, over all its passes."""
 LEAST = 1e-6
@@ -94,9 +85,10 @@ def _run(config: Config, folder: Path) -> Run:
 
 def measure(config: Config, folder: Path) -> tuple[str, str, str, str, str]:
     """A student's figures, as text: texts, log losses, best topics, coverage."""
-    texts = len(_run(config, folder).examples)
+    run = _run(config, folder)
+    texts = len(run.examples)
     passes = max(1, round(STEPS / texts))
-    run = _run(replace(config, student=replace(config.student, epochs=passes)), folder)
+    run.config = replace(config, student=replace(config.student, epochs=passes))
     taxonomy, validation = run.data.taxonomy, run.data.validation
     learned = run.learned(run.examples, quiet=True)
     logits = learned.logits(*run.features.transform(validation.texts))

@@ -15,7 +15,7 @@ from training.config import read_config
 from training.dataset import load_dataset
 from training.encoder import parts
 from training.errors import TrainingError
-from training.teacher import Teacher
+from training.teacher import Teacher, quiet
 from training.teacher_config import read_teacher_config
 
 
@@ -33,8 +33,8 @@ class KeptTeacher:
     def find(self) -> Teacher:
         """The teacher, not opened yet; raises ``TrainingError`` when no such teacher is kept."""
         config = read_config(self.config)
-        data = load_dataset(config.unannotated(), self.cache, _quiet)
-        teacher = make_teacher(read_teacher_config(self.settings), data, self.cache, _quiet)
+        data = load_dataset(config.unannotated(), self.cache, quiet)
+        teacher = make_teacher(read_teacher_config(self.settings), data, self.cache, quiet)
         if not teacher.is_kept:
             raise TrainingError(
                 f"{teacher.folder}: no teacher of these settings and labels; "
@@ -57,7 +57,3 @@ class KeptTeacher:
             return sp.vstack(found, format="csr")
 
         return scores
-
-
-def _quiet(line: str) -> None:
-    """The driver tells of progress; there is one report for all workers."""

@@ -135,7 +135,7 @@ class Teacher:
             yield
             return
         bare = copy.copy(self)
-        bare.report, bare.members, bare.encoder = _quiet, {}, self.encoder.unloaded(_quiet)
+        bare.report, bare.members, bare.encoder = quiet, {}, self.encoder.unloaded(quiet)
         executor = ProcessPoolExecutor(processes, get_context("spawn"), _take_over, (bare,))
         self._executor = executor
         try:
@@ -228,8 +228,8 @@ def _keep_scores(part: list[str]) -> bool:
     return _of_this_worker._keep_scores(part)
 
 
-def _quiet(line: str) -> None:
-    """Workers tell nothing: there is one report for all of them."""
+def quiet(line: str) -> None:
+    """The report of worker processes, which tell nothing: there is one report for all of them."""
 
 
 def _folds(queries: int, folds: int, seed: int) -> NDArray[np.int64]:
