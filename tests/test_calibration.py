@@ -37,22 +37,48 @@ def test_it_is_the_optimum_of_the_penalised_likelihood():
     logits, gold = simulated(np.array([0.7, 1.4]), np.array([0.3, -0.6]), 3000, 5)
     prior = 20.0
 
-    def fit(values, right, center, strength):
+    weights = np.random.default_rng(5).uniform(0.2, 1, logits.shape).astype(np.float32)
+
+    def fit(values, right, weight, center, strength):
         def loss(parameters):
             z = parameters[0] * values.astype(float) + parameters[1]
-            return (np.logaddexp(0, z) - right * z).sum() + strength / 2 * (
+            return (weight * (np.logaddexp(0, z) - right * z)).sum() + strength / 2 * (
                 (parameters - center) ** 2
             ).sum()
 
         return minimize(loss, center, tol=1e-10).x
 
-    shared = calibrate(logits, gold, flat(2), prior=1e12)
+    shared = calibrate(logits, gold, flat(2), 1e12, weights)
     log_odds = shared.in_context(logits, flat(2)) * shared.slopes + shared.intercepts
-    found = calibrate(logits, gold, flat(2), prior)
+    found = calibrate(logits, gold, flat(2), prior, weights)
     for label in range(2):
-        slope, shift = fit(log_odds[:, label], gold[:, label], np.array([1.0, 0.0]), prior)
+        values = log_odds[:, label], gold[:, label], weights[:, label]
+        slope, shift = fit(*values, np.array([1.0, 0.0]), prior)
         expected = shared.slopes[label] * slope, shared.intercepts[label] * slope + shift
         assert [found.slopes[label], found.intercepts[label]] == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_pair_weighs_what_a_first_fit_scores_it():
+    logits, gold = simulated(np.array([0.7, 1.4]), np.array([0.3, -0.6]), 3000, 5)
+    first = calibrate(logits, gold, flat(2), 20.0, np.ones(logits.shape, np.float32))
+    second = calibrate(logits, gold, flat(2), 20.0, first.scores(logits, flat(2)))
+    assert calibrate(logits, gold, flat(2), 20.0).slopes == pytest.approx(second.slopes, abs=1e-3)
+
+
+def test_scores_are_right_where_decisions_are_made():
+    rng = np.random.default_rng(9)
+    logits = rng.normal(-5, 3, (40_000, 4)).astype(np.float32)
+    # Sure logits exaggerate, unsure ones do not: no single slope fits both.
+    truth = sigmoid(np.where(logits > 0, 0.6 * logits, logits))
+    gold = rng.random(truth.shape) < truth
+
+    def off(found):
+        scores = found.scores(logits, flat(4))
+        likely = scores >= 0.7
+        return abs(scores[likely].mean() - gold[likely].mean())
+
+    equal = calibrate(logits, gold, flat(4), pair_weights=np.ones(logits.shape, np.float32))
+    assert off(calibrate(logits, gold, flat(4))) < 0.6 * off(equal)
 
 
 def test_rare_labels_have_what_labels_have_in_general():
@@ -69,7 +95,7 @@ def test_rare_labels_have_what_labels_have_in_general():
     assert found.slopes[-1] == pytest.approx(general.slopes[0], abs=0.05)
     assert found.intercepts[-1] == pytest.approx(general.intercepts[0], abs=0.05)
     # Without the pull of the others three wrong labels say a lot.
-    alone = calibrate(*with_rare, flat(21), prior=0.01)
+    alone = calibrate(*with_rare, flat(21), 0.01, np.ones(with_rare[0].shape, np.float32))
     assert alone.scores(np.ones((1, 21)), flat(21))[0, -1] < 0.1
 
 

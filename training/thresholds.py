@@ -5,16 +5,17 @@ emitted labels is right?  A label whose score is at least ``precision`` raises t
 whole: it is emitted.  A label with a lower score costs precision, so it must be worth it: the best
 topic of a query is, since it covers the query, and any further label is not.  So there are two cuts
 on the calibrated scores: ``further`` for all labels but the best topic, near the target and set in
-advance, and a lower one for the best topic, which is searched for.  The calibration turns them into
-logit thresholds per label.
+advance, and a lower one for the best topic, which is searched for.  Below the target ``further``
+emits more subtopics and pays for them with queries: the best topic then has to make up for what
+they cost.  The calibration turns the cuts into logit thresholds per label.
 
 The searched cut is the lowest whose precision is shown, at the set confidence, to reach the target:
 candidates are tested from the strictest one with enough emissions on, and the first failure ends
 the search, which keeps the error of the whole search at that of one test (fixed-sequence testing in
 Learn then Test, Angelopoulos et al. 2021, arXiv:2110.01052).  A second sequence, of best topics
 alone, is for data on which no further label keeps the target; it has a tenth of the error allowed.
-Each test is the betting bound of Waudby-Smith and Ramdas 2020 (arXiv:2010.09686) on whole queries,
-because labels of one query are not independent.
+Each test is exact and on whole queries (``training.precision_test``), because labels of one query
+are not independent.
 
 The scores tested are cross-fitted: those of a query come from a calibration that has not seen it
 (``training.calibration.cross_fitted_scores``), for a calibration flatters the queries it was fitted
@@ -44,17 +45,10 @@ from training.calibration import Calibration
 from training.config import ThresholdsConfig
 from training.context import beside_best
 from training.evaluate import with_topics
+from training.precision_test import MOST_PER_QUERY, is_precise
 
-CANDIDATES = np.round(np.arange(0.99, 0.195, -0.01), 2)
+CANDIDATES = np.round(np.arange(0.99, 0.1975, -0.005), 3)
 """Cuts on the score, strictest first."""
-LABELS_PER_QUERY = (1, 2, 4)
-"""What a query may count for: the fewest that no query of the search exceeds, or the last.
-
-A bet must survive a query on which all is wrong, so the fewer labels one query may cost, the sooner
-something is shown.  What queries emit does not tell what is right, so the choice is free.
-"""
-MOST_PER_QUERY = LABELS_PER_QUERY[-1]
-"""A query that emits more labels counts as so many, the wrong ones first."""
 MIN_VALIDATION = 1
 """A label that fewer validation queries have is never emitted.
 
@@ -136,9 +130,13 @@ def choose_thresholds(
 
 
 def labels_per_query(sizes: Sequence[NDArray[np.integer[Any]]]) -> int:
-    """The one of ``LABELS_PER_QUERY`` for a search over emissions of these sizes."""
-    largest = max(int(size.max(initial=0)) for size in sizes)
-    return next((limit for limit in LABELS_PER_QUERY if largest <= limit), MOST_PER_QUERY)
+    """The most labels that a query of these emissions has, up to ``MOST_PER_QUERY``.
+
+    The fewer labels one query may cost, the sooner something is shown.  What queries emit does not
+    tell what is right, so the choice is free.
+    """
+    largest = max(int(size.max(initial=1)) for size in sizes)
+    return min(max(largest, 1), MOST_PER_QUERY)
 
 
 def _first_to_tell(
@@ -156,39 +154,3 @@ def _first_to_tell(
             if is_precise(wrong, size, config.precision, config.confidence, limit):
                 return place
     return len(sizes)
-
-
-def is_precise(
-    wrong: NDArray[np.integer[Any]],
-    size: NDArray[np.integer[Any]],
-    precision: float,
-    confidence: float,
-    limit: int = MOST_PER_QUERY,
-) -> bool:
-    """Whether emitted labels are shown to have at least that precision, at that confidence.
-
-    ``wrong`` and ``size`` are how many labels of each query are wrong and emitted.  The queries
-    are independent draws, in an order that does not depend on them.  Of a query that emits more
-    than ``limit`` labels only so many count, the wrong ones first.
-    """
-    error = 1 - precision
-    # The bettor may have won early and lost again since: what is shown must hold here too.
-    if wrong.sum() > error * size.sum():
-        return False
-    size = np.minimum(size, limit)
-    wrong = np.minimum(wrong, size)
-    # In [0, 1], with a mean of at most ``error`` just when wrong / size is at most ``error``.
-    values = (wrong - error * size) / limit + error
-    return _betting_p_value(values, error) <= 1 - confidence
-
-
-def _betting_p_value(values: NDArray[np.floating[Any]], mean: float) -> float:
-    # Of "the mean of the values is above ``mean``": 1 / the largest capital of a bettor who wins
-    # when values are low.  Stakes are predictable: they use only the values before.
-    count = len(values)
-    running = (0.5 + np.cumsum(values)) / np.arange(2, count + 2)
-    spread = (0.25 + np.cumsum((values - running) ** 2)) / np.arange(2, count + 2)
-    before = np.concatenate([[0.25], spread[:-1]])
-    stakes = np.minimum(np.sqrt(2 * np.log(1 / 0.05) / (count * before)), 0.75 / (1 - mean))
-    capital = np.cumsum(np.log1p(stakes * (mean - values)))
-    return float(min(1.0, np.exp(-capital.max())))
