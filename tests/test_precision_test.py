@@ -3,15 +3,11 @@
 import numpy as np
 import pytest
 from scipy.stats import binom
+from training_support import at_most
 
 from training.precision_test import MOST_PER_QUERY, is_precise
 
 TARGET = 0.9
-
-
-def at_most(share: float, repeats: int) -> float:
-    """The largest share that 3 standard deviations of sampling explain."""
-    return share + 3 * np.sqrt(share * (1 - share) / repeats)
 
 
 def one_label(rng, queries, precision):
@@ -116,6 +112,13 @@ def test_of_one_label_a_query_it_is_the_binomial_test(queries, confidence):
         if wrong >= 0:
             told = np.arange(queries) < wrong
             assert is_precise(told.astype(int), ones, TARGET, confidence, limit=1) == accepted
+
+
+def test_targets_of_four_digits_are_taken_as_they_are():
+    wrong = (np.arange(20_000) < 11).astype(int)
+    # Likely at an error of 0.0006, unlikely at one of 0.001.
+    assert not is_precise(wrong, np.ones(20_000, int), 0.9994, 0.9, limit=1)
+    assert is_precise(wrong, np.ones(20_000, int), 0.999, 0.9, limit=1)
 
 
 def test_several_wrong_labels_of_a_query_say_less_than_one_each():

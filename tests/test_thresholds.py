@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from training_support import at_most
 
 from topiccore import Taxonomy, TaxonomyLabel
 from training.calibration import Calibration, calibrate, cross_fitted_scores
@@ -34,11 +35,6 @@ TAXONOMY = Taxonomy(
 TOPICS = TAXONOMY.parents < 0
 CONFIG = ThresholdsConfig(precision=TARGET, confidence=0.9, further=0.9, min_support=10)
 ENOUGH = np.full(len(TAXONOMY), 100)
-
-
-def at_most(share: float, repeats: int) -> float:
-    """The largest share that 3 standard deviations of sampling explain."""
-    return share + 3 * np.sqrt(share * (1 - share) / repeats)
 
 
 def test_a_query_counts_for_what_queries_emit_at_most():

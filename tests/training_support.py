@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from training.collections import default_cache, load_queries
@@ -38,6 +39,11 @@ SMALL: dict[str, Any] = {
     "report.learning_curve": False,
 }
 TRAINING_QUERIES = 12_000
+
+
+def at_most(share: float, repeats: int) -> float:
+    """The largest share that 3 standard deviations of sampling explain."""
+    return share + 3 * np.sqrt(share * (1 - share) / repeats)
 
 
 def quiet(line: str) -> None:

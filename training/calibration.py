@@ -84,7 +84,6 @@ def calibrate(
     question, and what is best for all of them is far off where decisions are made.  The price is
     that scores of a few percent and below read too high.
     """
-    planes = context(logits, taxonomy)
     if pair_weights is None:
         equal = np.ones(logits.shape, np.float32)
         first = calibrate(logits, gold, taxonomy, prior, equal)
@@ -92,6 +91,7 @@ def calibrate(
     labels = len(taxonomy)
     slopes, intercepts = np.ones(labels), np.zeros(labels)
     weights = np.zeros((3, labels))
+    planes = context(logits, taxonomy)
     topics = taxonomy.parents < 0
     for level in (topics, ~topics):
         if level.any() and 0 < gold[:, level].sum() < gold[:, level].size:

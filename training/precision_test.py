@@ -29,8 +29,8 @@ MOST_PER_QUERY = 4
 """A query that emits more labels counts as so many, the wrong ones first."""
 _OUTSIDE = 0.05
 """The share of the allowed error that is spent on the region not holding the true distribution."""
-_FINEST = 1000
-"""The target's error is read as a fraction with a denominator up to this."""
+_FINEST = 10_000
+"""The target's error is read as a fraction with a denominator up to this: four digits are exact."""
 
 
 def is_precise(
@@ -57,8 +57,6 @@ def is_precise(
     kinds = np.array([(s, w) for s in range(1, limit + 1) for w in range(s + 1)])
     outside = _OUTSIDE * allowed if limit > 1 else 0.0
     worst = _worst(kinds, wrong, size, float(error), outside)
-    if worst is None:
-        return outside <= allowed
     steps = kinds[:, 1] * error.denominator - kinds[:, 0] * error.numerator
     seen = int(wrong.sum()) * error.denominator - int(size.sum()) * error.numerator
     return bool(_at_most(seen, worst, steps, len(size)) + outside <= allowed)
@@ -70,9 +68,9 @@ def _worst(
     size: NDArray[np.integer[Any]],
     error: float,
     outside: float,
-) -> NDArray[np.float64] | None:
+) -> NDArray[np.float64]:
     """The distribution of largest variance over ``kinds`` (size, wrong) with just the target's
-    error, within the region; None when the region has none."""
+    error, within the region; queries of one label alone are always in it."""
     values = kinds[:, 1] - error * kinds[:, 0]
     limit = int(kinds[:, 0].max())
     rows, most = [], []
@@ -90,8 +88,8 @@ def _worst(
         bounds=(0, 1),
         method="highs",
     )
-    if found.status != 0:
-        return None
+    if not found.success:
+        raise RuntimeError(f"no worst distribution was found: {found.message}")
     shares = np.clip(found.x, 0, None)
     return np.asarray(shares / shares.sum())
 

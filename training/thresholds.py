@@ -136,7 +136,7 @@ def labels_per_query(sizes: Sequence[NDArray[np.integer[Any]]]) -> int:
     tell what is right, so the choice is free.
     """
     largest = max(int(size.max(initial=1)) for size in sizes)
-    return min(max(largest, 1), MOST_PER_QUERY)
+    return min(largest, MOST_PER_QUERY)
 
 
 def _first_to_tell(
