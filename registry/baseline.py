@@ -33,8 +33,8 @@ def find_baseline(
     """What a version must not be worse than to be had by a channel, which has ``before`` now.
 
     The version of the channel ``current``, or where that has none, ``before``; where it does not
-    load, the last one of the channel before it that does.  ``against`` names another: for the
-    channel ``current`` only together with an ``override``, else ``RegistryError`` is raised.
+    load, the last one of the channel before it that does.  ``against`` names another, but only
+    together with an ``override``, else ``RegistryError`` is raised.
     """
     current = channel == layout.CURRENT
     held = registry.current(layout.CURRENT)
@@ -45,10 +45,11 @@ def find_baseline(
     found = _first_that_loads(registry, [served, *_earlier(registry, yardstick, served)])
     if against is None or against in (served, found.identity):
         return replace(found, served=served)
-    if current and override is None:
+    if override is None:
         raise RegistryError(
-            f"{registry.root}: a version for {layout.CURRENT!r} is compared with the version that "
-            f"it serves, {served[:12]}; another --against, {against[:12]}, needs --override REASON"
+            f"{registry.root}: a version for {channel!r} is compared with the version that "
+            f"{yardstick!r} has, {served[:12]}; another --against, {against[:12]}, needs "
+            "--override REASON"
         )
     return replace(_first_that_loads(registry, [against]), served=served)
 

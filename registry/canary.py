@@ -39,6 +39,17 @@ class Canary:
     max_differing: float = 0.05
     token_file: Path | None = None
 
+    def looser(self) -> list[str]:
+        """Which of its limits let more pass than the defaults do; texts."""
+        found = []
+        if not self.max_differing <= Canary.max_differing:
+            found.append(
+                f"--max-differing {self.max_differing:g} (default: {Canary.max_differing:g})"
+            )
+        if self.min_compared < Canary.min_compared:
+            found.append(f"--min-compared {self.min_compared} (default: {Canary.min_compared})")
+        return found
+
 
 def canary_gate(canary: Canary, identity: str, against: str | None) -> Gate:
     """Asks the service and judges its counts; waiting for more queries is not passing either.

@@ -82,7 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--against",
         metavar="VERSION",
         help="compare with this one (default: the version of 'current', else the channel's); "
-        "for the channel 'current' only with --override",
+        "only with --override",
     )
     one.add_argument(
         "--margin",
@@ -102,7 +102,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--limits-reason",
         type=given_reason,
         metavar="REASON",
-        help="why --margin or --latency-ratio is looser than the default; kept in the history",
+        help="why a limit is looser than the default, or the queries of --labels or --config are "
+        "not the versions' test queries or few; kept in the history",
     )
     one.add_argument(
         "--canary-url",

@@ -13,7 +13,8 @@ import numpy as np
 import topiccore
 from registry.baseline import Baseline
 from registry.latency import Bounds, judge, score_alternately
-from registry.quality import not_measured, of_figures, of_queries
+from registry.measured_on import doubts, named_files
+from registry.quality import Outcome, not_measured, of_figures, of_queries
 from registry.queries import QuerySource, label_texts
 from topiccore import TopicModel
 from topiccore.errors import ArtifactError
@@ -46,7 +47,7 @@ class Limits:
 
     ``margin``: how far precision and coverage may fall, in [0, 1], as long as the fall is within
     what chance does.  ``ratio``: of its time per query to the current one's.  ``reason``: why they
-    are looser than these.
+    are looser than these, or the queries others than the test queries of both versions.
     """
 
     margin: float = 0.005
@@ -131,6 +132,7 @@ def run_gates(
     if queries is not None:
         tell(f"quality: both versions on {len(queries)} labelled queries")
         quality = of_queries(model, previous, queries, limits.margin)
+        quality = _told_of_files(quality, source, len(queries), (model, previous), limits.reason)
     elif source.figures_only:
         quality = of_figures(model, previous, limits.margin, remark)
     else:
@@ -141,6 +143,25 @@ def run_gates(
     texts = label_texts(model) if queries is None else queries.texts
     tell(f"latency: both versions in turns, {limits.rounds} rounds")
     return [sound, Gate("quality", state, text, figures), _latency(model, previous, texts, limits)]
+
+
+def _told_of_files(
+    quality: Outcome,
+    source: QuerySource,
+    queries: int,
+    models: Sequence[TopicModel],
+    reason: str | None,
+) -> Outcome:
+    state, text, figures = quality
+    files = named_files(source.files())
+    figures = figures | {"files": files}
+    doubted = doubts(files, queries, models) if source.named else ""
+    if not doubted:
+        return state, text, figures
+    told = f"{', '.join(file['name'] for file in files)}: {doubted}"
+    if reason is None:
+        return "failed", f"{told}; that needs --limits-reason REASON; {text}", figures
+    return state, f"{text}; {told}", figures
 
 
 def _because(baseline: Baseline) -> str:

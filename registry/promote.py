@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from registry import channels
+from registry import channels, history, layout
 from registry.baseline import find_baseline
 from registry.canary import Canary, canary_gate
 from registry.errors import ConflictError, GateError, RegistryError
@@ -53,21 +53,23 @@ def promote(
 
     It is compared with the version of the channel ``current``, or where that has none, with the
     channel's own; where that is damaged, with the last one before it that loads.  Or with
-    ``against``, which for the channel ``current`` takes an ``override``.
+    ``against``, which takes an ``override``.
     ``override`` is a reason to promote a version that is worse; none helps one that does not work.
+    Where the channel has the version already, gates run only if something else is served since.
     With ``canary``, what a running service has counted of both is a further gate.  Raises
     ``ConflictError`` when the channel's version is not ``expected`` at first or changes while the
     gates run, ``GatesFailedError``, after the refusal is recorded, and ``RegistryError`` for limits
     looser than the defaults without a reason.
     """
     check_channel_name(channel)
-    if (looser := limits.looser()) and not (limits.reason or override):
+    looser = limits.looser() + (canary.looser() if canary else [])
+    if looser and not (limits.reason or override):
         raise RegistryError(f"{', '.join(looser)}: looser limits need --limits-reason REASON")
     before = registry.current(channel)
     if expected not in (channels.ANY, before):
         channels.expect(registry, channel, expected)
         before = expected
-    if before == identity:
+    if before == identity and _stands(registry, channel, identity):
         return Promotion(identity, channel, [], None)
     baseline = find_baseline(registry, channel, before, against, override)
     # First, because it takes no time to find out that there is no such service.
@@ -100,3 +102,14 @@ def promote(
     except ConflictError as error:
         raise ConflictError(f"{identity[:12]} is not promoted: {error}") from error
     return Promotion(identity, channel, gates, record)
+
+
+def _stands(registry: Registry, channel: str, identity: str) -> bool:
+    """Whether the version that a channel has was held to what is served now."""
+    served = registry.current(layout.CURRENT)
+    if served in (None, identity):
+        return True
+    records = history.read_history(registry.root, channel)
+    changes = [record for record in records if record["action"] != "refused"]
+    last = changes[-1] if changes else {}
+    return last.get("to") == identity and last.get("against") == served

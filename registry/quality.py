@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from registry.measured_on import tested_on
 from topiccore import TopicModel
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def of_figures(model: TopicModel, previous: TopicModel, margin: float, why: str)
                 f"{one.id[:12]} carries no figures to compare, and {why}; give --labels",
                 figures,
             )
-    tests = [_test_sum(x.artifact.data) for x in (model, previous)]
-    if tests[0] != tests[1] or tests[0] is None:
+    tests = [tested_on(x.artifact.data) for x in (model, previous)]
+    if tests[0] != tests[1] or not tests[0]:
         return (
             "failed",
             f"the manifests' figures are not of the same test queries, and {why}; give --labels",
@@ -114,11 +115,6 @@ def manifest_quality(training: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("quality", VIEW, "queries"):
         found = found.get(key) if isinstance(found, Mapping) else None
     return dict(found) if isinstance(found, Mapping) else {}
-
-
-def _test_sum(data: Mapping[str, Any]) -> object:
-    sums = data.get("sha256")
-    return sums.get("test") if isinstance(sums, Mapping) else None
 
 
 def _is_share(value: object) -> bool:

@@ -37,18 +37,34 @@ class QuerySource:
 
         Raises ``TopiccoreError`` when files that were named cannot be used.
         """
-        named = bool(self.labels or self.config)
         try:
             return self._read(model, tell), ""
         except ModuleNotFoundError as error:
             text = f"the package {error.name} is missing: pip install 'topiccore[train]'"
-            if named:
+            if self.named:
                 raise RegistryError(f"labelled queries cannot be read: {text}") from error
         except TopiccoreError as error:
-            if named:
+            if self.named:
                 raise
             text = str(error)
         return None, text
+
+    def files(self) -> list[Path]:
+        """The files of the queries that ``labelled`` reads."""
+        if self.labels:
+            return list(self.labels)
+        from training.config import DEFAULT, read_config
+
+        config = read_config(self.config or DEFAULT)
+        for name in ("test", "validation", "train"):
+            if files := config.files(name):
+                return files
+        return []
+
+    @property
+    def named(self) -> bool:
+        """Whether somebody chose the queries: they are not the project's own."""
+        return bool(self.labels or self.config)
 
     def _read(self, model: TopicModel, tell: Callable[[str], None]) -> LabelledQueries:
         from training.collections import QUERIES_FILE, default_cache

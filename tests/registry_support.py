@@ -26,15 +26,23 @@ def save_version(
     return save(named(small_artifact(taxonomy), name, quality), folder / name)
 
 
-def named(artifact: Artifact, name: str, quality: dict[str, float] | None = None) -> Artifact:
-    """An artifact with a note in its manifest, and perhaps figures over all labels."""
+def named(
+    artifact: Artifact,
+    name: str,
+    quality: dict[str, float] | None = None,
+    test: str = "the same",
+) -> Artifact:
+    """An artifact with a note in its manifest, and perhaps figures over all labels.
+
+    ``test`` is the SHA-256 of its test queries.
+    """
     training = {"name": name, "settings": {"epochs": len(name)}}
     if quality is not None:
         training["quality"] = {"all labels": {"queries": quality}}
     return replace(
         artifact,
         training=training,
-        data={"sha256": {"test": "the same"}, "name": name},
+        data={"sha256": {"test": test}, "name": name},
     )
 
 

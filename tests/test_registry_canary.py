@@ -142,6 +142,19 @@ def test_limits(root, ids, capsys, counts, options, decision):
     assert ("too early to tell" in errors) == (decision == "wait")
 
 
+@pytest.mark.parametrize("looser", [["--max-differing", "0.06"], ["--min-compared", "999"]])
+def test_looser_limits_need_a_reason(root, ids, capsys, looser):
+    with service(comparison(*ids)) as (url, asked):
+        code, _, errors = ask(capsys, "promote", ids[1], "--canary-url", url, *looser)
+        assert (code, asked) == (1, [])
+        assert f"{' '.join(looser)} (default: " in errors
+        assert "--limits-reason" in errors
+        code, _, _ = promote(capsys, ids, url, *looser)
+    assert code == 0
+    limits = history.read_history(root, "current")[-1]["limits"]
+    assert limits["reason"] == "other things run here"
+
+
 def test_a_reason_overrides_it(root, ids, capsys):
     with service(comparison(*ids, differing=900)) as (url, _):
         code, content, _ = promote(capsys, ids, url, "--override", "the change is wanted")

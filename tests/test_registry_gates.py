@@ -19,6 +19,7 @@ from registry.quality import of_figures
 from registry.store import Registry
 from topiccore import TopicModel, load
 from topiccore.artifact import save
+from training.packages import file_sha256
 
 pytest.importorskip("scipy")
 ANN = Author("ann", "here")
@@ -35,20 +36,25 @@ def root(tmp_path, monkeypatch):
 
 @pytest.fixture
 def versions(root, tmp_path, taxonomy):
-    """Ids by name: "good" is current; "same" answers alike, "bad" has its weights shuffled."""
+    """Ids by name: "good" is current; "same" answers alike, "bad" has its weights shuffled.
+
+    All were tested on the same queries, those of "labels".
+    """
     registry = Registry.open_or_make(root)
     good = small_artifact(taxonomy)
+    save(good, tmp_path / "unnamed")
+    queries = write_labels(tmp_path / "labels.jsonl", tmp_path / "unnamed", 300)
     made = {"good": good, "same": good, "bad": shuffled(good)}
     found = {}
     for name, artifact in made.items():
-        save(named(artifact, name), tmp_path / name)
+        save(named(artifact, name, test=file_sha256(queries)), tmp_path / name)
         found[name] = push(registry, tmp_path / name, ANN).identity
     return found
 
 
 @pytest.fixture
 def labels(tmp_path, versions):
-    return write_labels(tmp_path / "labels.jsonl", tmp_path / "good")
+    return tmp_path / "labels.jsonl"
 
 
 @pytest.fixture
@@ -76,7 +82,7 @@ def test_what_answers_alike_passes(current, labels, root, capsys):
     assert (code, content["state"]) == (0, "promoted")
     assert set(states(content).values()) == {"passed"}
     quality = content["gates"][1]["figures"]
-    assert (quality["queries"], quality["changed"]) == (120, 0)
+    assert (quality["queries"], quality["changed"]) == (300, 0)
     assert quality["now"] == quality["before"]
     assert quality["now"]["queries"]["precision"] == 1.0
     # The history has it too, and no query.
@@ -117,30 +123,30 @@ def test_a_reason_overrides_and_is_kept(current, labels, root, capsys):
 def test_other_channels_are_held_to_current_too(current, labels, capsys):
     arguments = ["promote", current["bad"], "--channel", "canary", "--labels", labels]
     assert ask(capsys, *arguments, *LENIENT)[0] == 4
-    # With itself there is nothing to compare, and so nothing that passes.
-    code, content, _ = ask(capsys, *arguments, "--against", current["bad"])
-    assert (code, states(content)["quality"], states(content)["latency"]) == (4, "failed", "failed")
     # What is served may be had by any channel: there it is no worse than itself.
     code, content, _ = ask(capsys, "promote", "current", "--channel", "canary")
     assert (code, states(content)["quality"]) == (0, "skipped")
 
 
+@pytest.mark.parametrize("channel", ["current", "canary", "staging"])
 @pytest.mark.parametrize("against", ["bad", "worse"])
-def test_current_is_held_to_what_it_serves(
-    current, labels, root, tmp_path, taxonomy, capsys, against
+def test_every_channel_is_held_to_what_is_served(
+    current, labels, root, tmp_path, taxonomy, capsys, against, channel
 ):
     # As bad as the one that is to be promoted: beside it nothing has fallen.
     save(named(shuffled(small_artifact(taxonomy)), "worse"), tmp_path / "worse")
     worse = push(Registry(root), tmp_path / "worse", ANN).identity
     other = {"bad": current["bad"], "worse": worse}[against]
     arguments = ["promote", current["bad"], "--labels", labels, *LENIENT, "--against", other]
+    arguments += ["--channel", channel]
+    before = Registry(root).channels()
     code, _, errors = ask(capsys, *arguments)
     assert code == 1
-    assert f"compared with the version that it serves, {current['good'][:12]}" in errors
-    assert Registry(root).current("current") == current["good"]
+    assert f"compared with the version that 'current' has, {current['good'][:12]}" in errors
+    assert Registry(root).channels() == before
     code, _, _ = ask(capsys, *arguments, "--override", "the labels are wrong")
     assert code == 0
-    record = history.read_history(root, "current")[-1]
+    record = history.read_history(root, channel)[-1]
     assert (record["against"], record["override"]) == (other, "the labels are wrong")
     assert record["gates"][1]["state"] == ("failed" if against == "bad" else "passed")
 
@@ -181,6 +187,57 @@ def test_looser_limits_need_a_reason_that_is_kept(current, labels, root, capsys,
     limits = history.read_history(root, "current")[-1]["limits"]
     assert limits["reason"] == "a busy machine"
     assert limits[looser[0][2:].replace("-", "_")] == float(looser[1])
+
+
+def test_what_a_channel_has_is_held_to_what_is_served_since(current, labels, root, capsys):
+    options = ["--labels", labels, *LENIENT]
+    canary = ["promote", current["same"], "--channel", "canary", *options]
+    assert ask(capsys, *canary)[1]["state"] == "promoted"
+    assert ask(capsys, *canary)[1]["state"] == "unchanged"
+    worse = ["promote", current["bad"], *options, "--override", "a try"]
+    assert ask(capsys, *worse)[0] == 0
+    code, content, _ = ask(capsys, *canary)
+    assert (code, content["state"], states(content)["quality"]) == (0, "promoted", "passed")
+    assert history.read_history(root, "canary")[-1]["against"] == current["bad"]
+    assert ask(capsys, *canary)[1]["state"] == "unchanged"
+    assert ask(capsys, "rollback")[0] == 0
+    code, content, _ = ask(capsys, *canary)
+    assert (code, content["state"]) == (0, "promoted")
+    canary[1] = current["bad"]
+    assert ask(capsys, *canary, "--override", "a try")[1]["state"] == "promoted"
+    assert ask(capsys, "promote", current["same"], *options)[0] == 0
+    # It would not pass now.
+    code, content, _ = ask(capsys, *canary)
+    assert (code, content["state"], states(content)["quality"]) == (4, "refused", "failed")
+
+
+def test_other_queries_need_a_reason_that_is_kept(current, labels, root, tmp_path, capsys):
+    row = labels.read_text().splitlines(keepends=True)[0]
+    one = tmp_path / "one.jsonl"
+    one.write_text(row)
+    arguments = ["promote", current["same"], "--latency-ratio", "1", "--labels", one]
+    code, content, errors = ask(capsys, *arguments)
+    assert (code, states(content)["quality"]) == (4, "failed")
+    for part in (
+        "one.jsonl: not the test queries",
+        "fewer than 300 queries (1)",
+        "--limits-reason",
+    ):
+        assert part in errors
+    ask(capsys, *arguments, *LENIENT)
+    record = history.read_history(root, "current")[-1]
+    assert (record["action"], record["limits"]["reason"]) == ("promote", LENIENT[-1])
+    quality = record["gates"][1]
+    assert quality["figures"]["files"] == [{"name": "one.jsonl", "sha256": file_sha256(one)}]
+    assert "not the test queries" in quality["text"]
+
+
+def test_the_test_queries_of_both_need_none(current, labels, root, capsys):
+    arguments = ["promote", current["same"], "--latency-ratio", "0.000001", "--labels", labels]
+    code, content, _ = ask(capsys, *arguments)
+    assert (code, states(content)["quality"]) == (4, "passed")
+    figures = history.read_history(root, "current")[-1]["gates"][1]["figures"]
+    assert figures["files"] == [{"name": "labels.jsonl", "sha256": file_sha256(labels)}]
 
 
 def test_tighter_limits_need_none(current, labels, capsys):
@@ -421,7 +478,7 @@ def test_diff_commands(current, labels, tmp_path, capsys):
     code, found, _ = ask(capsys, "diff", "current", current["bad"], "--labels", labels)
     assert code == 0
     assert found["quality"]["worse"] > found["quality"]["better"]
-    assert found["answers"]["queries"] == 120
+    assert found["answers"]["queries"] == 300
     assert len(found["answers"]["answers"]) == found["answers"]["changed"] > 0
     queries = tmp_path / "queries.txt"
     queries.write_text("used honda\nred dress\n\nused honda\n")
@@ -444,7 +501,7 @@ def test_what_is_printed_for_people(current, labels, capsys):
         (["list"], "current"),
         (["show", "current"], "refused"),
         (["show", bad], "10 labels"),
-        (["diff", "current", bad, "--labels", str(labels)], "120 answers change"),
+        (["diff", "current", bad, "--labels", str(labels)], "answers change"),
         (["gc", "--dry-run"], "within the last hour"),
     ]:
         assert main(["registry", *command]) == 0

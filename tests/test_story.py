@@ -12,6 +12,7 @@ import shutil
 import time
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from benchmarks.story import __main__ as story
 from benchmarks.story import variants
 from benchmarks.story.timeline import Count, Phase, Tally, Timeline, read_counts
 from benchmarks.story.transcript import Transcript, UnexpectedError
+from registry.promote import Promotion
 from tools import release
 from tools.local import __main__ as local
 from topiccore import ArtifactError, load
@@ -58,6 +60,22 @@ def counts(*answers):
                     models[model] = models.get(model, 0) + 1
         found.append(Count(now, sum(models.values()), failed, models))
     return found
+
+
+@pytest.mark.parametrize(
+    ("record", "told"), [({"number": 1}, "passed the gates"), (None, "already")]
+)
+def test_a_release_tells_of_gates_only_when_they_ran(monkeypatch, record, told):
+    registry = SimpleNamespace(current=lambda _: B)
+    site = SimpleNamespace(
+        registry=registry, in_containers=False, start_canary=lambda _: None, share=lambda _: None
+    )
+    monkeypatch.setattr(release, "push", lambda *_, **__: SimpleNamespace(identity=A, state="x"))
+    promotion = Promotion(A, "canary", [], record)
+    monkeypatch.setattr(release, "promote", lambda *_, **__: promotion)
+    lines = []
+    release._release(site, release.parser().parse_args(["run", "--percent", "0"]), lines.append)
+    assert [told in line for line in lines].count(True) == 1
 
 
 USUAL = [({A}, False), ({A, B}, True), ({B}, False)]

@@ -96,7 +96,8 @@ def _release(site: Site, chosen: argparse.Namespace, tell: Callable[[str], None]
     )
     if found.gates:
         print(printing.gates_text(found.gates), flush=True)
-    tell("passed the gates: the channel canary has it")
+    told = "passed the gates: the channel canary has it"
+    tell(told if found.record else "the channel canary has it already")
     if site.in_containers:
         tell(f"image {site.build_image(identity)}")
     site.start_canary(identity)
