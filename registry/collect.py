@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from registry import history, layout
 from registry.errors import RegistryError
 from registry.files import sync_folder
 from registry.people import Author, seconds_since
+from registry.sharing import make_temporary_folder
 from registry.store import Registry
 
 SPARED_SECONDS = 3600.0
@@ -55,7 +55,7 @@ def collect(
         if not dry_run:
             try:
                 for identity in going:
-                    _set_aside(registry.version_path(identity), incoming)
+                    _set_aside(registry, registry.version_path(identity))
                 for name in unfinished:
                     shutil.rmtree(incoming / name)
             except OSError as error:
@@ -86,9 +86,11 @@ def _age(registry: Registry, identity: str) -> float:
     return min(ages)
 
 
-def _set_aside(place: Path, incoming: Path) -> None:
+def _set_aside(registry: Registry, place: Path) -> None:
     # In one step, so that no reader ever finds a version with half its files.
-    aside = Path(tempfile.mkdtemp(dir=incoming, prefix=f"{place.name[:12]}-old-"))
+    aside = make_temporary_folder(
+        registry.root, layout.incoming_folder(registry.root), f"{place.name[:12]}-old-"
+    )
     os.rename(place, aside / place.name)
     sync_folder(place.parent)
     shutil.rmtree(aside)

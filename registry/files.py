@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from registry.sharing import open_file
+
 _BLOCK = 1 << 20
 
 
@@ -47,10 +49,10 @@ def write_json(path: Path, content: Any, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
-def append_line(path: Path, line: str) -> None:
-    """Appends a line to a file, which is made if need be, and has it written to the disk."""
+def append_line(root: Path, path: Path, line: str) -> None:
+    """Appends a line to a file of a registry, made if need be, and has it written to the disk."""
     fresh = not path.exists()
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    descriptor = open_file(root, path, os.O_WRONLY | os.O_APPEND)
     try:
         left = line.encode() + b"\n"
         while left:

@@ -59,7 +59,7 @@ def append(root: Path, channel: str, record: Record) -> Record:
     records = read_history(root, channel)
     record = {"number": len(records) + 1} | record
     _cut_unfinished(file)
-    append_line(file, json.dumps(record, ensure_ascii=False))
+    append_line(root, file, json.dumps(record, ensure_ascii=False))
     return record
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from registry.errors import ConflictError, RegistryError
 from registry.people import Author
+from registry.sharing import open_file
 
 WAIT_SECONDS = 30.0
 """How long a change waits for another that is under way; one takes milliseconds."""
@@ -24,7 +25,7 @@ def locked(file: Path, author: Author, wait: float = WAIT_SECONDS) -> Iterator[N
     Raises ``ConflictError`` that names the holder after ``wait`` seconds.
     """
     try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = open_file(file.parent, file, os.O_RDWR)
     except OSError as error:
         raise RegistryError(f"{file}: cannot be opened: {error.strerror}") from error
     try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from registry import layout
 from registry.errors import RegistryError
 from registry.files import copy_file, sync_folder, write_json
 from registry.people import Author, now
+from registry.sharing import make_temporary_folder
 from registry.store import Registry
 from topiccore import artifact
 from topiccore.artifact import ARRAYS, MANIFEST, Artifact
@@ -122,8 +123,8 @@ def _add(
     place = registry.version_path(identity)
     if place.exists():
         return _refresh(registry, folder, place, author)
-    staging = Path(
-        tempfile.mkdtemp(dir=layout.incoming_folder(registry.root), prefix=f"{identity[:12]}-")
+    staging = make_temporary_folder(
+        registry.root, layout.incoming_folder(registry.root), f"{identity[:12]}-"
     )
     try:
         for name in FILES:
@@ -131,7 +132,6 @@ def _add(
         write_json(staging / layout.RECORD, record, mode=0o444)
         # What counts is what was written here; the source may have changed since it was loaded.
         _verify(staging, identity, folder)
-        staging.chmod(0o755)
         sync_folder(staging)
         with registry.locked(author):
             if not place.exists():
@@ -148,7 +148,8 @@ def _refresh(registry: Registry, folder: Path, place: Path, author: Author) -> s
         if not place.exists():
             raise RegistryError(f"{place}: was deleted while it was pushed; push again")
         # 'gc' spares for an hour what somebody has just pushed.
-        os.utime(place)
+        with contextlib.suppress(PermissionError):
+            os.utime(place)
         try:
             artifact.load(place)
             return "already there"

@@ -14,6 +14,7 @@ from registry.errors import RegistryError
 from registry.files import write_json
 from registry.lock import locked
 from registry.people import Author
+from registry.sharing import make_folder
 
 FORMAT = {"format": "topiccore-registry", "format_version": 1}
 
@@ -52,8 +53,9 @@ class Registry:
                     raise RegistryError(
                         f"{root}: no registry, and not empty: it has {sorted(odd)[0]!r}"
                     )
+                root.mkdir(parents=True, exist_ok=True)
                 for name in folders:
-                    (root / name).mkdir(parents=True, exist_ok=True)
+                    make_folder(root, name)
                 write_json(marker, FORMAT)
         except OSError as error:
             raise RegistryError(f"{root}: cannot make a registry: {error}") from error
