@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes an image what all requests go to; a canary ends.  Pods that do not get ready go back to what
-# was there before.
+# was there before; where they do, the image that was there is kept for ci/rollback.sh.
 #     ci/deploy.sh OVERLAY IMAGE
 set -eu
 [ $# -eq 2 ] || { echo "usage: ci/deploy.sh OVERLAY IMAGE" >&2; exit 2; }
@@ -27,11 +27,24 @@ images:
   - {name: topiccore-stable, newName: "$name", $field: "${image##*"$separator"}"}
   - {name: topiccore-canary, newName: "$name", $field: "${image##*"$separator"}"}
 END
-before=$(kubectl --namespace "$namespace" get deployment/topiccore-stable --ignore-not-found \
-    --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}')
-kubectl apply --server-side --force-conflicts -k "$work"
-kubectl --namespace "$namespace" rollout status deployment/topiccore-stable --timeout=180s || {
+ask() {
+    kubectl --namespace "$namespace" get "$1" --ignore-not-found --output "jsonpath=$2"
+}
+before=$(ask deployment/topiccore-stable '{.metadata.annotations.deployment\.kubernetes\.io/revision}')
+old=$(ask deployment/topiccore-stable '{.spec.template.spec.containers[?(@.name=="topiccore")].image}')
+case $(ask deployment/topiccore-canary '{.spec.replicas}') in
+    '' | 0) ;;
+    # Applied, the manifests would take its pods before its requests.
+    *) "$root/ci/canary.sh" "$overlay" - 0 ;;
+esac
+{
+    kubectl apply --server-side --force-conflicts -k "$work" &&
+        kubectl --namespace "$namespace" rollout status deployment/topiccore-stable --timeout=180s
+} || {
     [ -z "$before" ] ||
         kubectl --namespace "$namespace" rollout undo deployment/topiccore-stable --to-revision="$before"
     exit 1
 }
+[ -z "$old" ] || [ "$old" = "$image" ] ||
+    kubectl --namespace "$namespace" annotate --overwrite deployment/topiccore-stable \
+        "topiccore/previous-image=$old"

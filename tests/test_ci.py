@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
+from deploy_support import WORK, tool
 from registry_support import save_version, write_labels
 from service_support import running_server, save_tiny_artifact
 
@@ -38,7 +39,9 @@ if "-k" in sys.argv:
 with open(os.environ["CALLS"], "a") as file:
     file.write(json.dumps(found) + "\\n")
 if "get" in sys.argv:
-    print(os.environ.get("FOUND", ""), end="")
+    asked = " ".join(sys.argv)
+    answers = json.loads(os.environ.get("FOUND", "{{}}"))
+    print(next((text for part, text in answers.items() if part in asked), ""), end="")
 sys.exit(3 if os.environ.get("FAIL_AT", "none") in sys.argv else 0)
 """
 
@@ -53,7 +56,10 @@ def script(name):
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs a shell script with a ``kubectl`` that only keeps what it was told."""
+    """Runs a shell script with a ``kubectl`` that only keeps what it was told.
+
+    ``found``: what it answers when it is asked for something that has one of these texts in it.
+    """
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("kubectl", "topiccore", "buildah"):
@@ -61,8 +67,9 @@ def run(tmp_path):
         (programs / name).chmod(0o755)
     calls = tmp_path / "calls"
 
-    def go(name, *arguments, **environment):
+    def go(name, *arguments, found=None, **environment):
         calls.unlink(missing_ok=True)
+        environment |= {"FOUND": json.dumps(found or {})}
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "CALLS": str(calls)} | environment
         done = subprocess.run(
@@ -100,10 +107,49 @@ def test_jobs_follow_each_other():
             ), name
 
 
-def test_nothing_reaches_production_around_the_gates():
-    def before(name):
-        return {name}.union(*(before(other) for other in JOBS[name]["needs"]))
+def before(name):
+    """A job and all that it waits for."""
+    return {name}.union(*(before(other) for other in JOBS[name]["needs"]))
 
+
+def shell(lines, folder, **environment):
+    """Runs lines of a job, with programs that print what they were told."""
+    for program in ("make", "python", "topiccore", "sleep"):
+        (folder / program).write_text(f'#!/bin/sh\necho {program} "$@"\n')
+        (folder / program).chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-ec", "\n".join(lines)],
+        env={"PATH": path} | environment,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return done.stdout.splitlines()
+
+
+def test_no_image_is_built_while_a_check_fails():
+    checks = {name for name, job in JOBS.items() if job["stage"] == "check"}
+    assert checks == {
+        *("lint", "test", "manifests", "build", "sanitizers", "latency gate", "spark")
+    }
+    assert checks | {"train", "container", "quality gate"} == set(JOBS["build image"]["needs"])
+
+
+@pytest.mark.parametrize(
+    ("given", "base"),
+    [
+        ({"CI_MERGE_REQUEST_DIFF_BASE_SHA": "a1", "CI_COMMIT_BEFORE_SHA": "0" * 40}, "a1"),
+        ({"CI_COMMIT_BEFORE_SHA": "0b00"}, "0b00"),
+        ({"CI_COMMIT_BEFORE_SHA": "0" * 40}, "HEAD~1"),
+        ({}, "HEAD~1"),
+    ],
+)
+def test_the_latency_gate_always_has_a_base(tmp_path, given, base):
+    assert shell(JOBS["latency gate"]["script"], tmp_path, **given) == [f"make gate BASE={base}"]
+
+
+def test_nothing_reaches_production_around_the_gates():
     gates = {"test", "quality gate", "scan", "push", "deploy to staging", "smoke test"}
     assert gates <= before("canary")
     assert before("promote") >= gates | {"canary", "canary verdict", "promote in registry"}
@@ -236,35 +282,56 @@ def test_production_is_asked_for_the_new_artifact():
     assert JOBS["quality gate"]["artifacts"]["reports"] == {"dotenv": "model.env"}
 
 
-def test_the_promotion_asks_the_canary_where_it_can():
-    assert JOBS["promote in registry"]["needs"] == ["canary verdict", "quality gate"]
-    line = JOBS["promote in registry"]["script"][-1].replace(
-        "python ci/promote.py", "printf '%s\\n'"
-    )
-    told = {}
-    for address in ("", "http://canary.example"):
-        given = {"MODEL": "abc", "CI_PIPELINE_ID": "1", "CANARY_URL": address}
-        done = subprocess.run(["sh", "-ec", line], env=given, capture_output=True, text=True)
-        told[address] = done.stdout.splitlines()
-    assert told[""] == ["abc", "promotion.env", "--reason", "pipeline 1"]
-    assert told["http://canary.example"] == [*told[""], "--canary-url", "http://canary.example"]
+def test_the_promotion_asks_the_canary_where_it_can(tmp_path):
+    assert JOBS["promote in registry"]["needs"] == ["canary", "canary verdict", "quality gate"]
+    lines = JOBS["promote in registry"]["script"][-2:]
+    lines[-1] = lines[-1].replace("python ci/promote.py", "printf '%s\\n'")
+
+    def told(address="", canary="yes", **more):
+        given = {"MODEL": "abc", "CI_PIPELINE_ID": "1", "CANARY_URL": address, "CANARY": canary}
+        return shell(lines, tmp_path, **given, **more)
+
+    plain = ["abc", "promotion.env", "--reason", "pipeline 1"]
+    assert told() == plain
+    address = "http://canary.example"
+    assert told(address) == [*plain, "--canary-url", address]
+    assert told(address, canary="no") == plain
+    assert told(NO_CANARY="a new format") == [*plain, "--override", "a new format"]
 
 
-def test_the_registry_is_told_of_a_rollback_where_topiccore_is():
-    # The image of kubectl has no topiccore.
-    assert "-u TOPICCORE_REGISTRY" in str(JOBS["rollback"]["script"])
+def test_the_registry_goes_back_only_where_this_pipeline_has_promoted(tmp_path):
     record = JOBS["record rollback"]
-    assert record["needs"] == ["rollback"]
+    assert set(record["needs"]) == {"rollback", "promote in registry", "quality gate"}
     assert JOBS["rollback"]["needs"] == ["promote"]
+    # The image of kubectl has no topiccore.
     assert "extends" not in record
-    assert record["script"][-1].startswith("topiccore registry rollback")
+    given = {"MODEL": "abc", "CI_PIPELINE_ID": "1"}
+    for promoted in ("no", ""):
+        assert shell(record["script"][-1:], tmp_path, PROMOTED=promoted, **given) == []
+    (told,) = shell(record["script"][-1:], tmp_path, PROMOTED="yes", **given)
+    assert told.startswith("topiccore registry rollback --expect abc --reason pipeline 1")
+
+
+def test_a_canary_that_fails_is_ended():
+    job = JOBS["abort canary"]
+    assert job["needs"] == ["canary", "canary verdict"]
+    assert job["rules"][0]["when"] == "on_failure"
+    assert job["script"] == ['ci/canary.sh production "$IMAGE" 0']
+
+
+def test_without_a_canary_there_is_nothing_to_judge(tmp_path):
+    judge = JOBS["canary verdict"]["script"]
+    assert "canary" in JOBS["canary verdict"]["needs"]
+    assert shell(judge, tmp_path, CANARY="no") == []
+    assert len(shell(judge, tmp_path, CANARY="yes")) == 2
+    (report,) = JOBS["canary"]["artifacts"]["reports"].values()
+    assert JOBS["canary"]["script"][0].endswith(f" {report}")
 
 
 def test_deploying_sets_both_images(run):
     done, calls = run("deploy.sh", "staging", IMAGE)
     assert done.returncode == 0, done.stderr
-    look, apply, wait = calls
-    assert look["arguments"][2:4] == ["get", "deployment/topiccore-stable"]
+    apply, wait = [call for call in calls if "get" not in call["arguments"]]
     assert apply["arguments"][0] == "apply"
     made = yaml.safe_load(apply["kustomization"])
     assert made["resources"] == ["../overlays/staging"]
@@ -280,19 +347,43 @@ def test_deploying_by_digest(run):
     digest = "sha256:" + "0" * 64
     done, calls = run("deploy.sh", "openshift", f"registry.example/topiccore@{digest}")
     assert done.returncode == 0, done.stderr
-    (stable, _) = yaml.safe_load(calls[1]["kustomization"])["images"]
+    (made,) = [call["kustomization"] for call in calls if "kustomization" in call]
+    (stable, _) = yaml.safe_load(made)["images"]
     assert (stable["newName"], stable["digest"]) == ("registry.example/topiccore", digest)
-    assert calls[2]["arguments"][1] == "topiccore"
+    assert calls[-1]["arguments"][1] == "topiccore"
 
 
-@pytest.mark.parametrize(("found", "undone"), [("7", ["undo"]), ("", [])])
-def test_a_deploy_that_does_not_get_ready_goes_back(run, found, undone):
-    done, calls = run("deploy.sh", "production", IMAGE, FAIL_AT="status", FOUND=found)
+@pytest.mark.parametrize("step", ["apply", "status"])
+@pytest.mark.parametrize(("revision", "undone"), [("7", True), ("", False)])
+def test_a_deploy_that_does_not_get_ready_goes_back(run, step, revision, undone):
+    found = {"revision": revision, ".image": "old:1" if revision else ""}
+    done, calls = run("deploy.sh", "production", IMAGE, FAIL_AT=step, found=found)
     assert done.returncode == 1
-    assert [call["arguments"][3] for call in calls[3:]] == undone
+    assert step in calls[-2 if undone else -1]["arguments"]
     if undone:
-        assert calls[3]["arguments"][-1] == "--to-revision=7"
+        assert calls[-1]["arguments"][3] == "undo"
+        assert calls[-1]["arguments"][-1] == "--to-revision=7"
     assert not list((ROOT / "deploy").glob(".deploy-*"))
+
+
+@pytest.mark.parametrize(("old", "kept"), [("old:1", True), (IMAGE, False), ("", False)])
+def test_a_deploy_keeps_the_image_before_it(run, old, kept):
+    done, calls = run("deploy.sh", "production", IMAGE, found={".image": old})
+    assert done.returncode == 0, done.stderr
+    last = calls[-1]["arguments"]
+    assert ("annotate" in last) == kept
+    if kept:
+        assert last[-1] == "topiccore/previous-image=old:1"
+
+
+def test_a_deploy_takes_a_canarys_requests_before_its_pods(run):
+    done, calls = run("deploy.sh", "production", IMAGE, found={".spec.replicas": "2"})
+    assert done.returncode == 0, done.stderr
+    did = [call["arguments"] for call in calls if "get" not in call["arguments"]]
+    assert [one[2] for one in did[:2]] == ["patch", "scale"]
+    assert did[2][0] == "apply"
+    _, calls = run("deploy.sh", "production", IMAGE, found={".spec.replicas": "0"})
+    assert "patch" not in [call["arguments"][2] for call in calls]
 
 
 @pytest.mark.parametrize(
@@ -305,13 +396,17 @@ def test_deploying_what_is_not_there(run, arguments):
     assert not calls
 
 
+STARTS = {".image": "old:1", "eight": "0"}
+"""Of a stable that is there, and no requests to the canary: HTTPRoute and Route have a weight."""
+
+
 @pytest.mark.parametrize(("overlay", "percent"), [("production", 10), ("openshift", 100)])
 def test_a_canary_gets_requests_when_it_is_ready(run, overlay, percent):
-    done, calls = run("canary.sh", overlay, IMAGE, str(percent), FOUND="old:1")
+    done, calls = run("canary.sh", overlay, IMAGE, str(percent), found=STARTS)
     assert done.returncode == 0, done.stderr
     did = [call["arguments"][2] for call in calls]
-    assert did == ["get", "set", "scale", "rollout", "patch"]
-    assert calls[1]["arguments"][-2:] == [f"topiccore={IMAGE}", "stable-artifact=old:1"]
+    assert did == ["get", "get", "set", "scale", "rollout", "patch"]
+    assert calls[2]["arguments"][-2:] == [f"topiccore={IMAGE}", "stable-artifact=old:1"]
     patch = json.loads(calls[-1]["arguments"][-1])
     if overlay == "openshift":
         spec = patch["spec"]
@@ -327,11 +422,17 @@ def test_a_canary_gets_requests_when_it_is_ready(run, overlay, percent):
     assert weights == [100 - percent, percent]
 
 
-def test_a_canary_that_does_not_get_ready_gets_nothing(run):
-    done, calls = run("canary.sh", "production", IMAGE, "10", FAIL_AT="rollout", FOUND="old:1")
-    assert done.returncode != 0
-    assert "rollout" in [call["arguments"][2] for call in calls]
-    assert "patch" not in [call["arguments"][2] for call in calls]
+@pytest.mark.parametrize("overlay", ["production", "openshift"])
+@pytest.mark.parametrize(("weight", "ended"), [("0", True), ("10", False)])
+def test_a_canary_that_does_not_get_ready_gets_nothing(run, overlay, weight, ended):
+    found = STARTS | {"eight": weight}
+    done, calls = run("canary.sh", overlay, IMAGE, "10", FAIL_AT="rollout", found=found)
+    assert done.returncode == 1
+    did = [call["arguments"] for call in calls]
+    assert "rollout" in [one[2] for one in did]
+    assert "patch" not in [one[2] for one in did]
+    # Pods of a canary that has requests are those that answer them.
+    assert (did[-1][-1] == "--replicas=0") == ended
 
 
 def test_without_stable_there_is_no_canary(run):
@@ -341,15 +442,31 @@ def test_without_stable_there_is_no_canary(run):
     assert [call["arguments"][2] for call in calls] == ["get"]
 
 
+@pytest.mark.parametrize(
+    ("found", "reason", "canary"),
+    [
+        (STARTS, {}, "yes"),
+        ({}, {}, "no"),
+        (STARTS, {"NO_CANARY": "a new format"}, "no"),
+    ],
+)
+def test_a_pipeline_is_told_whether_there_is_a_canary(run, tmp_path, found, reason, canary):
+    file = tmp_path / "canary.env"
+    done, calls = run("canary.sh", "production", IMAGE, "10", str(file), found=found, **reason)
+    assert done.returncode == 0, done.stderr
+    assert file.read_text() == f"CANARY={canary}\n"
+    assert ("patch" in [call["arguments"][2] for call in calls]) == (canary == "yes")
+    assert reason.get("NO_CANARY", "") in done.stdout
+
+
 @pytest.mark.system
 def test_the_canary_gets_both_images(run):
     """What ``ci/canary.sh`` tells kubectl, done by the real one to the manifest."""
-    assert shutil.which("kubectl"), "apt-get install kubernetes-client"
-    _, calls = run("canary.sh", "production", IMAGE, "10", FOUND="old:1")
-    images = calls[1]["arguments"][-2:]
+    _, calls = run("canary.sh", "production", IMAGE, "10", found=STARTS)
+    images = calls[2]["arguments"][-2:]
     manifest = ROOT / "deploy/base/canary.yaml"
     done = subprocess.run(
-        ["kubectl", "set", "image", "--local", "-f", manifest, "-o", "json", *images],
+        [tool().kubectl(WORK), "set", "image", "--local", "-f", manifest, "-o", "json", *images],
         capture_output=True,
         check=True,
         text=True,
@@ -373,13 +490,32 @@ def test_a_share_that_is_none(run, percent):
     assert not calls
 
 
-def test_rolling_back_ends_the_canary_first_and_is_recorded(run, tmp_path):
-    done, calls = run("rollback.sh", "production", "it was worse", TOPICCORE_REGISTRY=str(tmp_path))
+BEFORE = {"previous-image": "old:1"}
+
+
+def test_rolling_back_ends_the_canary_first_and_is_recorded(run):
+    done, calls = run("rollback.sh", "production", "abc", "it was worse", found=BEFORE)
     assert done.returncode == 0, done.stderr
     did = [call["arguments"] for call in calls]
-    assert [one[2] for one in did] == ["patch", "scale", "rollout", "rollout", "--reason"]
-    assert did[2][3] == "undo"
-    assert did[4] == ["registry", "rollback", "--reason", "it was worse"]
+    assert [one[2] for one in did[:-1]] == ["get", "patch", "scale", "set", "rollout", "annotate"]
+    assert did[3][-2:] == ["deployment/topiccore-stable", "topiccore=old:1"]
+    # Going back again is not going to what was bad.
+    assert did[5][-1] == "topiccore/previous-image-"
+    assert did[6] == ["registry", "rollback", "--expect", "abc", "--reason", "it was worse"]
+
+
+def test_rolling_back_the_image_alone(run, tmp_path):
+    registry = {"TOPICCORE_REGISTRY": str(tmp_path)}
+    done, calls = run("rollback.sh", "production", found=BEFORE, **registry)
+    assert done.returncode == 0, done.stderr
+    assert "registry" not in [call["arguments"][0] for call in calls]
+
+
+def test_without_an_image_before_there_is_nothing_to_go_back_to(run):
+    done, calls = run("rollback.sh", "production")
+    assert done.returncode == 1
+    assert "no image before this one" in done.stderr
+    assert [call["arguments"][2] for call in calls] == ["get"]
 
 
 def test_an_image_is_made_of_an_artifact_only(run, tmp_path, artifact_path):

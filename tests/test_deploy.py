@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import json
 import re
 import shutil
@@ -16,6 +15,7 @@ import falcon.testing
 import jsonschema
 import pytest
 import yaml
+from deploy_support import WORK, tool
 
 from service.app import create_app
 from service.command import configure
@@ -44,16 +44,7 @@ def documents(request):
     """The manifests of the base, and of each overlay as kubectl renders it."""
     if request.param == "base":
         return base()
-    return list(yaml.safe_load_all(tool().render(request.param, ROOT / ".cache/manifests")))
-
-
-def tool():
-    """``tools/manifests.py``."""
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        return importlib.import_module("manifests")
-    finally:
-        sys.path.pop(0)
+    return list(yaml.safe_load_all(tool().render(request.param, WORK)))
 
 
 def of(documents, kind):
@@ -301,13 +292,13 @@ def test_what_processes_share_lies_where_it_is_told(tmp_path, monkeypatch):
 @pytest.mark.system
 def test_every_manifest_is_valid(documents):
     pytest.importorskip("kubernetes_validate")
-    assert tool().problems(documents, ROOT / ".cache/manifests") == []
+    assert tool().problems(documents, WORK) == []
 
 
 @pytest.mark.system
 def test_openshift_itself_tells_of_a_wrong_route():
     """Its own schema does, where ours is not asked."""
-    schema = tool().openshift(ROOT / ".cache/manifests")
+    schema = tool().openshift(WORK)
     route = yaml.safe_load((DEPLOY / "overlays/openshift/route.yaml").read_text())
     jsonschema.validate(route, schema)
     for path, value in ((("to", "weight"), "most"), (("to", "share"), 1), (("to",), None)):
@@ -353,6 +344,6 @@ def test_a_wrong_manifest_is_found(kind, path, value):
         del place[path[-1]]
     else:
         place[path[-1]] = value
-    found = tool().problems([wrong], ROOT / ".cache/manifests")
+    found = tool().problems([wrong], WORK)
     assert len(found) == 1
     assert found[0].startswith(kind)
