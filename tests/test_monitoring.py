@@ -117,6 +117,16 @@ def test_the_dashboard_is_laid_out():
         taken |= cells
 
 
+def test_staging_is_not_mixed_with_production():
+    (variable,) = [one for one in DASHBOARD["templating"]["list"] if one["name"] == "namespace"]
+    assert variable["current"]["value"] == "topiccore"
+    for title, query in QUERIES:
+        assert len(NAME.findall(query)) == query.count('{namespace="$namespace"'), title
+    for rule in RULES:
+        for labels in re.findall(r"\bby \(([^)]*)\)", rule["expr"]):
+            assert "namespace" in labels.split(", "), rule["alert"]
+
+
 @pytest.mark.system
 def test_promtool_takes_the_rules():
     assert shutil.which("promtool"), "apt-get install prometheus"
@@ -289,7 +299,7 @@ class Prometheus:
 
     def query(self, text):
         """What a query gives that has a number."""
-        text = text.replace("$__rate_interval", "15s")
+        text = text.replace("$__rate_interval", "15s").replace("$namespace", "topiccore")
         result = self.get("query", query=text)["result"]
         return [one for one in result if one["value"][1] != "NaN"]
 

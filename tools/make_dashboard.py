@@ -8,6 +8,7 @@ The panels are a list here, so that a query is changed in one place and JSON is 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ PLACE = Path(__file__).resolve().parent.parent / "deploy/monitoring/dashboard.js
 SOURCE = {"type": "prometheus", "uid": "${source}"}
 WIDTH = 24
 V1 = 'route=~"/v1/.*"'
+METRIC = re.compile(r"\b(topiccore_[a-z_]+)(\{)?")
+NAMESPACES = "label_values(topiccore_workers, namespace)"
 ROWS: list[tuple[str, list[tuple[str, str, list[tuple[str, str]]]]]] = [
     (
         "Requests",
@@ -247,10 +250,33 @@ def dashboard() -> dict[str, Any]:
         "refresh": "30s",
         "time": {"from": "now-3h", "to": "now"},
         "templating": {
-            "list": [{"name": "source", "type": "datasource", "query": "prometheus", "label": ""}]
+            "list": [
+                {"name": "source", "type": "datasource", "query": "prometheus", "label": ""},
+                {
+                    "name": "namespace",
+                    "type": "query",
+                    "label": "namespace",
+                    "datasource": SOURCE,
+                    "query": {"query": NAMESPACES, "refId": "namespaces"},
+                    "definition": NAMESPACES,
+                    "refresh": 2,
+                    "sort": 1,
+                    "current": {"text": "topiccore", "value": "topiccore"},
+                },
+            ]
         },
         "panels": panels,
     }
+
+
+def within(query: str) -> str:
+    """A query that asks for the chosen namespace alone."""
+
+    def chosen(found: re.Match[str]) -> str:
+        rest = "," if found[2] else "}"
+        return f'{found[1]}{{namespace="$namespace"{rest}'
+
+    return METRIC.sub(chosen, query)
 
 
 def _panel(
@@ -265,7 +291,12 @@ def _panel(
         "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},
         "options": {"legend": {"displayMode": "list", "placement": "bottom"}},
         "targets": [
-            {"refId": chr(65 + i), "datasource": SOURCE, "expr": query, "legendFormat": legend}
+            {
+                "refId": chr(65 + i),
+                "datasource": SOURCE,
+                "expr": within(query),
+                "legendFormat": legend,
+            }
             for i, (query, legend) in enumerate(queries)
         ],
     }
