@@ -113,6 +113,7 @@ spark: $(READY)  ## tests of Spark on a cluster of two processes (needs Java 17:
 	$(BIN)/python -m pytest -m system tests/test_spark.py
 
 story: $(READY)  ## a version comes, is promoted and goes, under load behind a proxy (apt-get install haproxy; OPTIONS=--container)
+	@test ! -e runs/story/site/site.json || $(BIN)/python -m tools.local down --site runs/story/site
 	rm -rf runs/story
 	$(BIN)/python -m benchmarks.story --model $(RUN)/artifact --out runs/story $(OPTIONS)
 

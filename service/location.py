@@ -8,8 +8,8 @@ from pathlib import Path
 from topiccore import ArtifactError
 from topiccore.artifact import MANIFEST
 
-CURRENT = "current"
-"""The link, or the file with a path, by which a registry folder names the version to serve."""
+CURRENT = ("current", "channels/current")
+"""The links, or files with a path, by which a registry folder names the version to serve."""
 
 
 def find_artifact(path: Path) -> Path:
@@ -19,8 +19,10 @@ def find_artifact(path: Path) -> Path:
     """
     if path.is_file():
         return _follow(path)
-    if not (path / MANIFEST).exists() and os.path.lexists(path / CURRENT):
-        return _follow(path / CURRENT)
+    if not (path / MANIFEST).exists():
+        for name in CURRENT:
+            if os.path.lexists(path / name):
+                return _follow(path / name)
     # The files of one artifact, even when a link is set to another while they are read.
     return path.resolve()
 

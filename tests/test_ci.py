@@ -99,6 +99,11 @@ def test_jobs_run_what_is_there():
                 assert file.endswith(".py") or os.access(ROOT / file, os.X_OK), name
 
 
+def test_the_story_stops_what_runs_before_its_folder_goes():
+    recipe = (ROOT / "Makefile").read_text().partition("\nstory:")[2].partition("\n\n")[0]
+    assert 0 < recipe.index("tools.local down --site runs/story/site") < recipe.index("rm -rf")
+
+
 def test_jobs_follow_each_other():
     for name, job in JOBS.items():
         for other in job["needs"]:

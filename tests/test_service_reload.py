@@ -22,6 +22,10 @@ from service_support import (
     wait_for,
 )
 
+from registry import channels
+from registry.people import Author
+from registry.push import push
+from registry.store import Registry
 from service.app import create_app
 from service.live import LiveModel
 from service.location import find_artifact, signature
@@ -69,6 +73,25 @@ def test_places(artifacts, tmp_path):
     (registry / "current").unlink()
     (registry / "current").write_text("../versions/one\n")
     assert find_artifact(registry) == one
+
+
+def test_the_folder_of_topiccore_registry(artifacts, tmp_path):
+    one, two = artifacts.values()
+    registry = Registry.open_or_make(tmp_path / "registry")
+    for artifact in (one, two):
+        push(registry, artifact, Author("ann", "here"))
+    for identity in registry.identities():
+        channels.move(
+            registry,
+            "current",
+            identity,
+            Author("ann", "here"),
+            expected=registry.current("current"),
+            action="promote",
+        )
+        found = signature(registry.root)
+        assert find_artifact(registry.root) == registry.version_path(identity)
+    assert signature(registry.root) == found
 
 
 @pytest.mark.parametrize("text", [b"", b"\n", b"a\nb", b"\xff", b"a\0b"])

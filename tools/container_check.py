@@ -4,8 +4,8 @@
 
 Needs buildah, debootstrap and runc, and no image registry: the base is a Debian with Python made by
 debootstrap.  The service is started by ``buildah run``, in the image as it was built, and by runc,
-restricted as a pod is.  Prints the figures that the image is held to and returns 1 when one is
-missed.
+restricted as a pod is; by runc also without a model in its image, with one that is mounted.
+Prints the figures that the image is held to and returns 1 when one is missed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def main() -> int:
     buildah = Buildah(work)
     make_base(buildah, work)
     build(buildah, work, arguments.artifact.resolve())
-    good = check(buildah, work)
+    good = check(buildah, work, arguments.artifact)
     for image in (IMAGE, SERVICE):
         buildah("rmi", image)
     return 0 if good else 1
@@ -192,7 +192,7 @@ def pip_settings() -> dict[str, str]:
     return {name: value.strip("'") for name, _, value in pairs}
 
 
-def check(buildah: Buildah, work: Path) -> bool:
+def check(buildah: Buildah, work: Path, artifact: Path) -> bool:
     """Holds the image to its bars, and prints each."""
     results = Results()
     image = json.loads(buildah("inspect", "--type", "image", IMAGE))["Docker"]["config"]
@@ -232,6 +232,13 @@ def check(buildah: Buildah, work: Path) -> bool:
             f"load {os.getloadavg()[0]:.0f}",
             median < MOST_SECONDS,
         )
+    image = json.loads(buildah("inspect", "--type", "image", SERVICE))["Docker"]["config"]
+    mounts = [read_only(artifact, "/model")]
+    with (
+        buildah.container(SERVICE) as (_, root),
+        running(root, image, work, f"topiccore-check-{os.getpid()}-mounted", mounts) as server,
+    ):
+        results.add(f"runc, the model mounted: {server.says()}", server.only_user())
     return results.good
 
 
@@ -418,11 +425,14 @@ def built(buildah: Buildah, container: str, image: Any, work: Path) -> Iterator[
 
 
 @contextlib.contextmanager
-def running(root: Path, image: Any, work: Path, name: str) -> Iterator[Restricted]:
+def running(
+    root: Path, image: Any, work: Path, name: str, mounts: Sequence[dict[str, Any]] = ()
+) -> Iterator[Restricted]:
     """Runs the image's command with no capability and a read-only root."""
     with tempfile.TemporaryDirectory(dir=work) as folder:
         bundle = Path(folder)
         config = specification(root, image)
+        config["mounts"] += mounts
         (bundle / "config.json").write_text(json.dumps(config), encoding="utf-8")
         log = bundle / "log"
         with log.open("wb") as output:
@@ -442,6 +452,18 @@ def running(root: Path, image: Any, work: Path, name: str) -> Iterator[Restricte
             subprocess.run(
                 ["runc", "delete", "--force", name], stderr=subprocess.DEVNULL, check=False
             )
+
+
+def read_only(source: Path, destination: str) -> dict[str, Any]:
+    """A folder of this machine, mounted in a container."""
+    options = ["rbind", "ro", "nosuid", "nodev"]
+    source = source.resolve()
+    return {
+        "destination": destination,
+        "type": "bind",
+        "source": str(source),
+        "options": options,
+    }
 
 
 def specification(root: Path, image: Any) -> dict[str, Any]:

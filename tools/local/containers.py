@@ -13,6 +13,7 @@ from typing import Any
 
 from tools import container_check as images
 from tools.local import processes
+from tools.local.build_context import digest
 from tools.local.errors import LocalError
 
 REGISTRY = "/registry"
@@ -31,22 +32,25 @@ def store(work: Path) -> images.Buildah:
 def build(work: Path, artifact: Path, identity: str) -> str:
     """The name of the image with an artifact in it, which is built where it is missing.
 
-    The first build makes the image of the service, too; later ones add a model to it.
+    The first build of a state of the code makes the image of the service, too; later ones add a
+    model to it.
     """
     buildah = store(work)
     name = f"localhost/topiccore:{identity[:12]}"
-    if buildah.has(name):
-        return name
-    images.make_base(buildah, work.resolve())
-    if not buildah.has(images.SERVICE):
+    state = digest(images.ROOT)[:12]
+    service, image = f"localhost/topiccore-service:{state}", f"{name}-{state}"
+    if not buildah.has(service):
+        images.make_base(buildah, work.resolve())
         images.build(buildah, work.resolve(), artifact.resolve())
-        buildah("tag", images.IMAGE, name)
-        return name
-    buildah.build(
-        work.resolve() / "model.log",
-        *(str(images.ROOT / "ci/image.sh"), str(artifact.resolve()), images.SERVICE, name),
-        *buildah.build_options,
-    )
+        buildah("tag", images.SERVICE, service)
+        buildah("tag", images.IMAGE, image)
+    elif not buildah.has(image):
+        buildah.build(
+            work.resolve() / "model.log",
+            *(str(images.ROOT / "ci/image.sh"), str(artifact.resolve()), service, image),
+            *buildah.build_options,
+        )
+    buildah("tag", image, name)
     return name
 
 
@@ -59,14 +63,7 @@ def start(
     container = buildah("from", "--pull-never", image)
     config = images.specification(Path(buildah("mount", container)), described)
     config["process"]["args"] += options
-    config["mounts"].append(
-        {
-            "destination": REGISTRY,
-            "type": "bind",
-            "source": str(registry.resolve()),
-            "options": ["rbind", "ro", "nosuid", "nodev"],
-        }
-    )
+    config["mounts"].append(images.read_only(registry, REGISTRY))
     bundle = folder / f"{role}.bundle"
     bundle.mkdir(exist_ok=True)
     (bundle / "config.json").write_text(json.dumps(config), encoding="utf-8")
