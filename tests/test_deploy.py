@@ -184,6 +184,85 @@ def test_selectors_match(documents):
         assert one["spec"]["minReplicas"] <= one["spec"]["maxReplicas"]
 
 
+def test_pods_are_in_the_mesh(documents):
+    for one in of(documents, "Deployment"):
+        notes = one["spec"]["template"]["metadata"]["annotations"]
+        assert notes["linkerd.io/inject"] == "enabled"
+        # Prometheus is not in it, and asks the port of the metrics.
+        (container,) = one["spec"]["template"]["spec"]["containers"]
+        ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
+        assert notes["config.linkerd.io/skip-inbound-ports"] == ports["metrics"]
+
+
+def test_pods_are_spread_over_zones_and_nodes(documents):
+    for one in of(documents, "Deployment"):
+        spread = one["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        assert [each["topologyKey"] for each in spread] == [
+            "topology.kubernetes.io/zone",
+            "kubernetes.io/hostname",
+        ]
+        assert all(each["maxSkew"] == 1 for each in spread)
+
+
+def test_pods_are_as_many_as_their_processors_need(documents):
+    (scaler,) = of(documents, "HorizontalPodAutoscaler")
+    (resource,) = [one["containerResource"] for one in scaler["spec"]["metrics"][:1]]
+    # Of the service's container: linkerd's proxy has a share of the pod's.
+    assert (resource["name"], resource["container"]) == ("cpu", "topiccore")
+    assert resource["target"]["type"] == "Utilization"
+    assert 0 < resource["target"]["averageUtilization"] < 100
+
+
+def test_metrics_tell_their_track(documents):
+    (monitor,) = of(documents, "ServiceMonitor")
+    (end,) = monitor["spec"]["endpoints"]
+    (rule,) = [one for one in end["relabelings"] if one["targetLabel"] == "track"]
+    (source,) = rule["sourceLabels"]
+    for one in of(documents, "Deployment"):
+        labels = one["spec"]["template"]["metadata"]["labels"]
+        found = {re.sub(r"\W", "_", name): value for name, value in labels.items()}
+        track = found[source.removeprefix("__meta_kubernetes_pod_label_")]
+        assert one["metadata"]["name"] == f"topiccore-{track}"
+
+
+def test_routes_are_retried_and_bounded(documents):
+    for one in of(documents, "ServiceProfile"):
+        assert one["spec"]["retryBudget"]["retryRatio"] <= 0.2
+        for route in one["spec"]["routes"]:
+            assert route["isRetryable"] is True
+            slow = route["condition"]["pathRegex"].endswith(":batch")
+            assert route["timeout"] == ("2s" if slow else "250ms"), route["name"]
+
+
+def test_pods_talk_to_no_one_else(documents):
+    (policy,) = of(documents, "NetworkPolicy")
+    assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+    asking = {}
+    for rule in policy["spec"]["ingress"]:
+        for port in rule["ports"]:
+            asking[port["port"]] = [
+                one["namespaceSelector"]["matchLabels"]
+                for one in rule["from"]
+                if "namespaceSelector" in one
+            ]
+        # Nothing empty: that would be everybody, in every namespace.
+        assert rule["from"]
+        assert all(one.get("namespaceSelector") != {} for one in rule["from"])
+    assert asking["http"] == [{"topiccore/access": "clients"}]
+    assert asking["metrics"] == [{"topiccore/access": "metrics"}]
+    name = "kubernetes.io/metadata.name"
+    mesh, resolver = policy["spec"]["egress"]
+    assert mesh == {"to": [{"namespaceSelector": {"matchLabels": {name: "linkerd"}}}]}
+    (place,) = resolver["to"]
+    (space,) = place["namespaceSelector"]["matchLabels"].items()
+    assert space in ((name, "kube-system"), (name, "openshift-dns"))
+    port = 5353 if space[1] == "openshift-dns" else 53
+    assert sorted((one["port"], one["protocol"]) for one in resolver["ports"]) == [
+        (port, "TCP"),
+        (port, "UDP"),
+    ]
+
+
 def test_weights_are_per_cent_and_begin_without_a_canary(documents):
     if of(documents, "Route"):
         (route,) = of(documents, "Route")

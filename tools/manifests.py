@@ -4,9 +4,9 @@
 
 kubectl comes from a package of PyPI that has it within, the schemas of Kubernetes from
 kubernetes-validate, those of the Gateway API, of the Prometheus operator and of OpenShift from npm;
-unknown fields are refused.  Of linkerd no package has any: tools/schemas, written for this project
-and not derived from its definitions, has the fields in use and refuses others.  It also has ranges
-for the Route that OpenShift's schema tells in words alone.
+unknown fields are refused.  Of linkerd no package has any: tools/schemas, written for this project,
+has the fields in use, with the names and types of linkerd's own definition (v1alpha2), and refuses
+others.  It also has ranges for the Route that OpenShift's schema tells in words alone.
 """
 
 from __future__ import annotations
