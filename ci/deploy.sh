@@ -32,11 +32,9 @@ ask() {
 }
 before=$(ask deployment/topiccore-stable '{.metadata.annotations.deployment\.kubernetes\.io/revision}')
 old=$(ask deployment/topiccore-stable '{.spec.template.spec.containers[?(@.name=="topiccore")].image}')
-case $(ask deployment/topiccore-canary '{.spec.replicas}') in
-    '' | 0) ;;
-    # Applied, the manifests would take its pods before its requests.
-    *) "$root/ci/canary.sh" "$overlay" - 0 ;;
-esac
+pods=$(ask deployment/topiccore-canary '{.spec.replicas}')
+# Applied, the manifests would take its pods before its requests.
+[ "${pods:-0}" = 0 ] || "$root/ci/canary.sh" "$overlay" - 0
 {
     kubectl apply --server-side --force-conflicts -k "$work" &&
         kubectl --namespace "$namespace" rollout status deployment/topiccore-stable --timeout=180s

@@ -13,6 +13,7 @@ from registry import history
 from registry.difference import changed_answers, difference
 from registry.gates import check_artifact
 from registry.latency import Bounds, judge, score_alternately
+from registry.measured_on import doubts
 from registry.people import Author
 from registry.push import push
 from registry.quality import of_figures
@@ -238,6 +239,35 @@ def test_the_test_queries_of_both_need_none(current, labels, root, capsys):
     assert (code, states(content)["quality"]) == (4, "passed")
     figures = history.read_history(root, "current")[-1]["gates"][1]["figures"]
     assert figures["files"] == [{"name": "labels.jsonl", "sha256": file_sha256(labels)}]
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "queries", "doubt"),
+    [
+        (["a"], ["a"], 300, ""),
+        (["a"], ["a"], 299, "fewer than 300 queries (299)"),
+        (["a"], ["b"], 300, "not the test queries that both manifests name"),
+        (["a", "b"], ["b", "a"], 300, ""),
+        (["a", "b"], ["a"], 300, "not the test queries that both manifests name"),
+        ([], ["a"], 300, "not the test queries that both manifests name"),
+    ],
+)
+def test_which_queries_are_the_test_queries(taxonomy, own, given, queries, doubt):
+    names = ("test", "test 2")
+    data = {"sha256": dict(zip(names, own, strict=False)) | {"testing": "x", "train": "y"}}
+    model = TopicModel(replace(small_artifact(taxonomy), data=data))
+    files = [{"name": f"{one}.csv", "sha256": one} for one in given]
+    assert doubts(files, queries, [model, model]) == doubt
+
+
+def test_figures_of_one_of_two_files_do_not_count(taxonomy):
+    quality = {"precision": 0.9, "coverage": 0.7}
+    one = named(small_artifact(taxonomy), "x", quality)
+    models = [
+        TopicModel(replace(one, data={"sha256": {"test": "a"} | more}))
+        for more in ({}, {"test 2": "b"})
+    ]
+    assert of_figures(*models, 0.005, "-")[0] == "failed"
 
 
 def test_tighter_limits_need_none(current, labels, capsys):
