@@ -15,6 +15,7 @@ import pyarrow.json as pa_json
 from batch.as_text import JSON_TEXT
 from batch.block import Block, Columns
 from batch.errors import BatchError
+from batch.nesting import check_depth
 from batch.streams import ByteStream
 
 _EXACT = 1 << 53
@@ -39,6 +40,8 @@ def read(stream: ByteStream, columns: Columns) -> Iterator[Block]:
             number += data.count(b"\n")
             continue
         if plan is None:
+            # Arrow recurses where it infers types, and would end the process.
+            check_depth(data, number)
             plan = _Plan(data, columns)
         batch, not_text = plan.parse(data, number)
         number += data.count(b"\n")
@@ -153,6 +156,7 @@ def _line_count(data: bytes) -> int:
 def _rows(data: bytes, number: int) -> Iterator[tuple[int, Any]]:
     for line, text in enumerate(data.split(b"\n"), start=number):
         if text.strip():
+            check_depth(text, line)
             try:
                 yield line, json.loads(text.decode("utf-8", "replace"), parse_float=_fraction)
             except (ValueError, RecursionError) as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +12,8 @@ import pytest
 from batch_support import expected
 
 from batch import readers
+from batch.errors import BatchError
+from batch.nesting import check_depth
 from topiccore.cli import main
 
 HUGE = 123456789012345678901
@@ -148,3 +152,44 @@ def test_a_column_that_appears_late(batch, tmp_path, first):
     assert "--keep" in err
     assert not (tmp_path / "out.jsonl").exists()
     assert batch(lines, "-o", "out.jsonl", "--keep", "n")[0] == 0
+
+
+def nested(depth):
+    """A line with that many lists and objects within each other."""
+    return f'{{"query": "a \\" [[", "x": {"[" * (depth - 1)}{"]" * (depth - 1)}}}'
+
+
+@pytest.mark.parametrize("depth", [501, 100_000])
+@pytest.mark.parametrize("before", [0, 3, 50])
+def test_deep_nesting_is_refused(artifact_path, tmp_path, depth, before):
+    # In a process of its own: a stack that overflows ends it.
+    lines = ['{"query": "a [[[", "x": [1]}'] * before + [nested(depth), nested(2)]
+    (tmp_path / "in.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    command = [sys.executable, "-m", "topiccore.cli", "batch", "in.jsonl", "-o", "out.jsonl"]
+    done = subprocess.run(
+        [*command, "--model", str(artifact_path)], cwd=tmp_path, capture_output=True, text=True
+    )
+    told = f"topiccore: error: in.jsonl: line {before + 1}: nested deeper than 500\n"
+    assert (done.returncode, done.stderr) == (1, told)
+
+
+def test_depth_is_that_outside_of_strings():
+    for text in ('{"a": "]]]", "b": [{}\n', '{"a\\\\": "\\"]]\\\\", "b": [{}\n'):
+        check_depth(text.encode() * 249, 1)
+        with pytest.raises(BatchError, match="line 257: nested deeper than 500"):
+            check_depth(text.encode() * 250, 8)
+    check_depth(b'{"a": "[[{"}\n' * 1000, 1)
+
+
+@pytest.mark.parametrize("before", [0, 50])
+def test_nesting_as_deep_as_it_may_be(batch, tmp_path, before):
+    lines = [*objects([[1]] * before), nested(500)]
+    assert batch(lines, "-o", "out.jsonl", "--keep", "x")[0] == 0
+    row = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[-1])
+    assert row["x"] == json.loads(lines[-1])["x"]
+
+
+def test_deep_nesting_in_later_rows(batch):
+    code, err = batch([*objects([[1]] * 50), nested(501)], "-o", "out.jsonl", "--keep", "x")
+    assert code == 1
+    assert "in.jsonl: line 51: nested deeper than 500" in err
