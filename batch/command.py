@@ -13,13 +13,11 @@ from pathlib import Path
 from types import FrameType
 
 from batch import formats, summary
-from batch.errors import BatchError
 from batch.inputs import find_inputs
-from batch.outputs import make_plan
+from batch.outputs import make_plan, place_of_summary
 from batch.readers import ReadOptions
 from batch.run import Settings, score_files
 from batch.scoring import Options, Scorer
-from batch.storage import locate
 from topiccore.argument_types import natural, positive, share
 from topiccore.cli import Command
 from topiccore.cpus import allowed_cpus
@@ -131,9 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     given = formats.chosen(arguments.source, output=False) if arguments.source else None
     inputs = find_inputs(arguments.input, given)
     plan = make_plan(inputs, arguments.output, arguments.to)
-    report = locate(arguments.summary) if arguments.summary else None
-    if report is not None and not arguments.overwrite and report.exists():
-        raise BatchError(f"{report}: exists already (--overwrite replaces it)")
+    report = place_of_summary(arguments.summary, plan, arguments.overwrite)
     scorer = Scorer(
         load(arguments.model),
         Options(arguments.min_score, arguments.max_labels, arguments.topics_only),
@@ -150,6 +146,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     start = time.perf_counter()
     with _terminable():
+        if report is not None:
+            # Found out now, not when all is scored.
+            report.check_creation()
         outcome = score_files(plan, scorer, settings)
     told = scorer.model, outcome.counts, time.perf_counter() - start, outcome.scored_now
     if report is not None:

@@ -56,9 +56,9 @@ def find_inputs(names: Sequence[str], given: Format | None) -> list[Input]:
                 found.append(Input(location, relative, kind, folder))
         except OSError as error:
             raise BatchError(f"cannot read {name}: {error.strerror or error}") from error
-    seen: set[str] = set()
+    seen: set[object] = set()
     for one in found:
-        key = "-" if one.location is None else f"{type(one.location.system)}{one.location.path}"
+        key = None if one.location is None else one.location.identity()
         if key in seen:
             raise BatchError(f"{one} is named twice")
         seen.add(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from batch import formats
@@ -56,10 +56,31 @@ def make_plan(inputs: Sequence[Input], output: str, ending: str | None) -> Plan:
         raise BatchError(f"{output}: {told.kind} is no format of outputs")
     if ending is not None and formats.chosen(ending, output=True) != told:
         raise BatchError(f"{output}: its ending is not of the format {ending}")
-    for one in inputs:
-        if one.location is not None and _same(one.location, place):
-            raise BatchError(f"{output} is an input too")
+    if place.identities() & identities_of(inputs):
+        raise BatchError(f"{output} is an input too")
     return Plan((Job(tuple(inputs), place, output),), None, told)
+
+
+def place_of_summary(name: str | None, plan: Plan, overwrite: bool) -> Location | None:
+    """Where the summary goes, ``None`` for no name.
+
+    Raises ``BatchError`` when that would replace an input, an output of the plan, what is no file,
+    or, without ``overwrite``, anything.
+    """
+    if not name:
+        return None
+    place = locate(name)
+    keys = place.identities()
+    if keys & identities_of(one for job in plan.jobs for one in job.inputs):
+        raise BatchError(f"{place} is an input too")
+    outputs = [job.output for job in plan.jobs if job.output is not None]
+    if any(keys & one.identities() for one in [*outputs, *filter(None, [plan.folder])]):
+        raise BatchError(f"{place} is an output too")
+    if place.exists() and not place.is_regular():
+        raise BatchError(f"{place} is no regular file")
+    if place.exists() and not overwrite:
+        raise BatchError(f"{place}: exists already (--overwrite replaces it)")
+    return place
 
 
 def _folder(inputs: Sequence[Input], folder: Location, kind: Format, ending: str) -> Plan:
@@ -68,15 +89,9 @@ def _folder(inputs: Sequence[Input], folder: Location, kind: Format, ending: str
     for one in inputs:
         # What a run writes must not be what the next one reads.
         root = one.folder
-        if root is None or type(root.system) is not type(folder.system):
-            continue
-        if f"{folder.path}/".startswith(f"{root.path.rstrip('/')}/"):
+        if root is not None and folder.lies_in(root):
             raise BatchError(f"{folder} lies in the folder {root}, which is an input")
-    places = {
-        (type(one.location.system), one.location.path): one
-        for one in inputs
-        if one.location is not None
-    }
+    taken = identities_of(inputs)
     jobs: dict[str, Job] = {}
     for one in inputs:
         relative = f"{formats.stem(one.relative)}.{ending}"
@@ -84,11 +99,13 @@ def _folder(inputs: Sequence[Input], folder: Location, kind: Format, ending: str
             [other] = jobs[relative].inputs
             raise BatchError(f"{other} and {one} would both become {folder.child(relative)}")
         output = folder.child(relative)
-        if (type(output.system), output.path) in places:
+        if output.identities() & taken:
             raise BatchError(f"{output} is an input too")
         jobs[relative] = Job((one,), output, relative)
     return Plan(tuple(jobs.values()), folder, kind)
 
 
-def _same(one: Location, other: Location) -> bool:
-    return type(one.system) is type(other.system) and one.path == other.path
+def identities_of(inputs: Iterable[Input]) -> set[object]:
+    """Those of all files that are read."""
+    places = (one.location for one in inputs)
+    return {key for place in places if place is not None for key in place.identities()}

@@ -39,6 +39,25 @@ class Location:
         """Whether it is a path of this machine."""
         return isinstance(self.system, LocalFileSystem)
 
+    def identity(self) -> tuple[Any, str]:
+        """What two names of one place share, whether it is there or not."""
+        return ("", os.path.realpath(self.path)) if self.local else (self.system, self.path)
+
+    def identities(self) -> set[tuple[Any, Any]]:
+        """The identity and, of a file of this machine, what its other names share besides."""
+        found: set[tuple[Any, Any]] = {self.identity()}
+        if self.local:
+            with contextlib.suppress(OSError):
+                status = os.stat(self.path)
+                found.add((status.st_dev, status.st_ino))
+        return found
+
+    def lies_in(self, folder: Location) -> bool:
+        """Whether it is the folder, or below it."""
+        system, path = self.identity()
+        other, root = folder.identity()
+        return bool(system == other) and f"{path}/".startswith(f"{root.rstrip('/')}/")
+
     def open(self) -> pa.NativeFile:
         """An Arrow file to read; raises ``OSError``."""
         if self.local and self.system.isfile(self.path):
@@ -54,6 +73,12 @@ class Location:
     def is_folder(self) -> bool:
         """Whether there is a folder."""
         return bool(self.system.isdir(self.path))
+
+    def is_regular(self) -> bool:
+        """Whether there is a file that is no folder, pipe or device."""
+        if self.local:
+            return os.path.isfile(self.path)
+        return bool(self.system.isfile(self.path))
 
     def size(self) -> int:
         """Bytes of the file; raises ``OSError``."""
@@ -82,6 +107,11 @@ class Location:
         except OSError as error:
             raise BatchError(f"cannot remove {self}: {reason(error)}") from error
 
+    def check_creation(self) -> None:
+        """Raises ``BatchError`` when ``create`` would; leaves nothing."""
+        with contextlib.suppress(_Enough), self.create():
+            raise _Enough
+
     @contextmanager
     def create(self) -> Iterator[BinaryIO]:
         """A file to write that takes this name when the block succeeds and else is gone.
@@ -92,7 +122,6 @@ class Location:
         folder, _, last = self.path.rpartition("/")
         partial = f"{folder}/.{last}.partial"
         try:
-            self.system.makedirs(folder, exist_ok=True)
             with self._local(partial) if self.local else self._remote(partial) as stream:
                 yield stream
         except OSError as error:
@@ -100,21 +129,23 @@ class Location:
 
     @contextmanager
     def _local(self, partial: str) -> Iterator[BinaryIO]:
-        try:
-            with open(partial, "wb", opener=_uncut) as stream:
-                if not _locked(stream, partial):
-                    raise BatchError(f"{self} is being written by another run")
-                stream.truncate(0)
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-                os.replace(partial, self.path)
-        except BaseException:
-            _remove_abandoned(partial)
-            raise
+        with _made(os.path.dirname(partial)):
+            try:
+                with open(partial, "wb", opener=_uncut) as stream:
+                    if not _locked(stream, partial):
+                        raise BatchError(f"{self} is being written by another run")
+                    stream.truncate(0)
+                    yield stream
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                    os.replace(partial, self.path)
+            except BaseException:
+                _remove_abandoned(partial)
+                raise
 
     @contextmanager
     def _remote(self, partial: str) -> Iterator[BinaryIO]:
+        self.system.makedirs(partial.rpartition("/")[0], exist_ok=True)
         try:
             with self.system.open(partial, "wb") as stream:
                 yield stream
@@ -122,6 +153,28 @@ class Location:
         finally:
             if self.system.exists(partial):
                 self.system.rm_file(partial)
+
+
+class _Enough(Exception):  # noqa: N818
+    """A file is not to be written after all."""
+
+
+@contextmanager
+def _made(folder: str) -> Iterator[None]:
+    """The folder is there; if it was not and the block fails, it is gone again."""
+    missing = []
+    above = folder
+    while not os.path.lexists(above):
+        missing.append(above)
+        above = os.path.dirname(above)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for path in missing:
+                os.rmdir(path)
+        raise
 
 
 def _remove_abandoned(path: str) -> None:

@@ -202,7 +202,7 @@ def test_outputs_that_cannot_be(refused, tmp_path):
     write(tmp_path, "in/a.txt")
     refused("in/out lies in the folder in,", "in", "-o", "in/out")
     refused("in lies in the folder in/,", "in/", "-o", "in")
-    refused("a.txt: exists already", "a.txt", "-o", "out.jsonl", "--summary", "a.txt")
+    refused("file: exists already", "a.txt", "-o", "out.jsonl", "--summary", "file")
     refused("would both become", "a.jsonl", "a.txt", "-o", "out")
     refused("file is a file", "a.txt", "-o", "file")
     refused("cannot write file/x.jsonl: ", "a.txt", "-o", "file/x.jsonl")
@@ -213,6 +213,49 @@ def test_outputs_that_cannot_be(refused, tmp_path):
         refused(told, "a.txt", "-o", name, "--to", "jsonl")
     refused("no such format: 'txt'", "a.txt", "-o", "out", "--to", "txt")
     refused("not of the format tsv", "a.txt", "-o", "out.jsonl", "--to", "tsv")
+
+
+def test_an_output_that_is_an_input_by_another_name(refused, tmp_path):
+    write(tmp_path, "in/a.jsonl")
+    (tmp_path / "in/sub").mkdir()
+    (tmp_path / "link").symlink_to("in")
+    for name in ("in/sub/../a.jsonl", "link/a.jsonl"):
+        refused(f"{name} is an input too", "in/a.jsonl", "-o", name, "--overwrite")
+        refused(f"{name} is named twice", "in/a.jsonl", name, "-o", "out.jsonl")
+    told = "link/a.jsonl is an input too"
+    refused(told, "in/a.jsonl", "-o", "link/", "--to", "jsonl", "--overwrite")
+    refused("link/out lies in the folder in,", "in", "-o", "link/out")
+    os.link("in/a.jsonl", "other.jsonl")
+    refused("other.jsonl is an input too", "in/a.jsonl", "-o", "other.jsonl", "--overwrite")
+
+
+def test_a_summary_replaces_no_other_file(refused, tmp_path):
+    write(tmp_path, "in/a.txt")
+    (tmp_path / "link").symlink_to("in")
+    os.mkfifo("pipe")
+    (tmp_path / "file").touch()
+    for name, told in (
+        ("in/a.txt", "in/a.txt is an input too"),
+        ("link/a.txt", "link/a.txt is an input too"),
+        ("out/a.parquet", "out/a.parquet is an output too"),
+        ("in/../out/a.parquet", "in/../out/a.parquet is an output too"),
+        ("out", "out is an output too"),
+        ("in", "in is no regular file"),
+        ("pipe", "pipe is no regular file"),
+        ("file/s.json", "cannot write file/s.json: "),
+    ):
+        refused(told, "in", "-o", "out", "--summary", name, "--overwrite")
+        assert not (tmp_path / "out").exists()
+    told = "out.tsv is an output too"
+    refused(told, "in/a.txt", "-o", "out.tsv", "--summary", "./out.tsv", "--overwrite")
+
+
+def test_a_failed_run_leaves_no_empty_folder(batch_command, tmp_path):
+    (tmp_path / "in/b").mkdir(parents=True)
+    (tmp_path / "in/b/a.csv").write_text("query\n1,2\n")
+    for name, summary in (("out", "x/s.json"), ("deep/er/out.tsv", "deep/s.json")):
+        assert batch_command("in", "-o", name, "--summary", summary)[0] == 1
+        assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.csv", "b", "in"]
 
 
 def test_kept_columns_of_other_types_than_before(refused):
