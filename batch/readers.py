@@ -14,7 +14,7 @@ from batch.errors import BatchError
 from batch.inputs import Input
 from batch.plain_text import read_lines
 from batch.scoring import is_text
-from batch.storage import reason
+from batch.storage import foreign_errors, reason
 from batch.streams import ByteStream, seekable, standard_input
 
 ROWS = 65536
@@ -43,7 +43,8 @@ def read_blocks(source: Input, options: ReadOptions) -> Iterator[Block]:
     Raises ``BatchError`` naming the file.
     """
     try:
-        yield from _blocks(source, options)
+        with foreign_errors(source.location):
+            yield from _blocks(source, options)
     except BatchError as error:
         raise BatchError(f"{source}: {error}") from error
     except (OSError, pa.ArrowException, UnicodeError, EOFError) as error:

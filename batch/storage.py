@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from batch.errors import BatchError
+from topiccore.errors import TopiccoreError
 
 _MARKS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 
@@ -60,33 +62,60 @@ class Location:
 
     def open(self) -> pa.NativeFile:
         """An Arrow file to read; raises ``OSError``."""
-        if self.local and self.system.isfile(self.path):
+        if self.local and self.is_regular():
             return pa.OSFile(self.path)
         if self.local:  # a pipe or a device, which Arrow opens only as a Python file
             return pa.PythonFile(Path(self.path).open("rb"), mode="r")
-        return pa.PythonFile(self.system.open(self.path, "rb"), mode="r")
+        with foreign_errors(self):
+            return pa.PythonFile(self.system.open(self.path, "rb"), mode="r")
 
     def exists(self) -> bool:
-        """Whether there is a file or folder."""
-        return bool(self.system.exists(self.path))
+        """Whether there is a file or folder; raises ``BatchError`` when that cannot be told."""
+        if self.local:
+            return self._status() is not None
+        with self._told("read"):
+            return bool(self.system.exists(self.path))
 
     def is_folder(self) -> bool:
-        """Whether there is a folder."""
-        return bool(self.system.isdir(self.path))
+        """Whether there is a folder; raises ``BatchError`` when that cannot be told."""
+        if self.local:
+            status = self._status()
+            return status is not None and stat.S_ISDIR(status.st_mode)
+        with self._told("read"):
+            return bool(self.system.isdir(self.path))
 
     def is_regular(self) -> bool:
-        """Whether there is a file that is no folder, pipe or device."""
+        """Whether there is a file that is no folder, pipe or device; raises ``BatchError``."""
         if self.local:
-            return os.path.isfile(self.path)
-        return bool(self.system.isfile(self.path))
+            status = self._status()
+            return status is not None and stat.S_ISREG(status.st_mode)
+        with self._told("read"):
+            return bool(self.system.isfile(self.path))
+
+    def _status(self) -> os.stat_result | None:
+        with self._told("read"):
+            try:
+                return os.stat(self.path)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            with foreign_errors(self):
+                yield
+        except OSError as error:
+            raise BatchError(f"cannot {what} {self}: {reason(error)}") from error
 
     def size(self) -> int:
         """Bytes of the file; raises ``OSError``."""
-        return int(self.system.info(self.path)["size"])
+        with foreign_errors(self):
+            return int(self.system.info(self.path)["size"])
 
     def mark(self) -> list[str]:
-        """What changes when the file does: its size and its time or tag."""
-        found = self.system.info(self.path)
+        """What changes when the file does: its size and its time or tag; raises ``OSError``."""
+        with foreign_errors(self):
+            found = self.system.info(self.path)
         stamp = next((str(found[name]) for name in _MARKS if found.get(name) is not None), "")
         return [str(found["size"]), stamp]
 
@@ -97,15 +126,14 @@ class Location:
 
     def read_bytes(self) -> bytes:
         """The whole file."""
-        return bytes(self.system.cat_file(self.path))
+        with self._told("read"):
+            return bytes(self.system.cat_file(self.path))
 
     def remove(self) -> None:
         """Removes the file, or the folder with all that is in it, if it is there."""
-        try:
+        with self._told("remove"):
             if self.exists():
                 self.system.rm(self.path, recursive=True)
-        except OSError as error:
-            raise BatchError(f"cannot remove {self}: {reason(error)}") from error
 
     def check_creation(self) -> None:
         """Raises ``BatchError`` when ``create`` would; leaves nothing."""
@@ -121,11 +149,11 @@ class Location:
         """
         folder, _, last = self.path.rpartition("/")
         partial = f"{folder}/.{last}.partial"
-        try:
-            with self._local(partial) if self.local else self._remote(partial) as stream:
-                yield stream
-        except OSError as error:
-            raise BatchError(f"cannot write {self}: {reason(error)}") from error
+        with (
+            self._told("write"),
+            self._local(partial) if self.local else self._remote(partial) as stream,
+        ):
+            yield stream
 
     @contextmanager
     def _local(self, partial: str) -> Iterator[BinaryIO]:
@@ -199,11 +227,28 @@ def _locked(stream: BinaryIO, path: str) -> bool:
 
 def locate(name: str) -> Location:
     """The place that a path or URL names; raises ``BatchError`` when nothing here reaches it."""
+    if "://" not in name:
+        # A name with :: is a chain of stores to fsspec.
+        system = LocalFileSystem()
+        return Location(system, system._strip_protocol(name), name)
     try:
         system, path = url_to_fs(name)
-    except (ImportError, ValueError) as error:
-        raise BatchError(f"{name}: {error}") from error
+    except Exception as error:
+        raise BatchError(f"{name}: {reason(error)}") from error
     return Location(system, path, name)
+
+
+@contextmanager
+def foreign_errors(place: Location | None) -> Iterator[None]:
+    """What the package of a store raises, whatever it is, becomes an ``OSError``."""
+    try:
+        yield
+    except (OSError, TopiccoreError, _Enough):
+        raise
+    except Exception as error:
+        if place is None or place.local:
+            raise
+        raise OSError(reason(error)) from error
 
 
 def reason(error: BaseException) -> str:

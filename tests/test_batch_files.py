@@ -23,6 +23,7 @@ from batch_support import (
 )
 
 from batch import delimited, readers
+from batch.inputs import find_inputs
 from topiccore.cli import main
 
 
@@ -347,6 +348,48 @@ def test_folders_and_globs_have_a_file_for_each_input(batch, model, tmp_path):
     assert batch("in/*/*", "-o", "two")[0] == 0
     assert sorted(p.name for p in (tmp_path / "two" / "a").iterdir()) == ["b.parquet", "c.parquet"]
     assert leftovers(tmp_path) == [str(tmp_path / "in/.x.txt")]
+
+
+def test_hidden_files_are_of_a_pattern_that_names_them(batch, tmp_path):
+    names = ["in/a.txt", "in/.h.txt", "in/.d/b.txt", "in/c/d.txt", "in/c/.e.txt", "in/_f.txt"]
+    for name in names:
+        write(tmp_path, name, [name])
+    (tmp_path / "in/link").symlink_to("../out")
+    write(tmp_path, "out/d.txt")
+    write(tmp_path, "out/.e.txt")
+    for pattern, found in (
+        ("in/*.txt", ["in/_f.txt", "in/a.txt"]),
+        ("in/*/*.txt", ["in/c/d.txt", "in/link/d.txt"]),
+        ("in/[!a]/*", ["in/c/d.txt"]),
+        ("in/c/*.*", ["in/c/d.txt"]),
+        ("in/**", ["in/_f.txt", "in/a.txt", "in/c/d.txt"]),
+        ("in/**/d.txt", ["in/c/d.txt"]),
+        ("in/.*.txt", ["in/.h.txt"]),
+        ("in/.d/*.txt", ["in/.d/b.txt"]),
+        ("in/*/.e.txt", ["in/c/.e.txt", "in/link/.e.txt"]),
+        ("[i]n/?.txt", ["in/a.txt"]),
+        (f"{tmp_path}/**/in/c/?.txt", [f"{tmp_path}/in/c/d.txt"]),
+    ):
+        assert [str(one) for one in find_inputs([pattern], None)] == found
+
+
+def test_hidden_files_of_a_store(batch, tmp_path):
+    store = fsspec.filesystem("memory")
+    for name in ("a.txt", ".h.txt", ".d/b.txt"):
+        store.pipe(f"/batch-glob/{name}", b"used honda\n")
+    try:
+        found = find_inputs(["memory://batch-glob/**"], None)
+        assert list(map(str, found)) == ["memory://batch-glob/a.txt"]
+        found = find_inputs(["memory://batch-glob/.*.txt"], None)
+        assert list(map(str, found)) == ["memory://batch-glob/.h.txt"]
+    finally:
+        store.rm("/batch-glob", recursive=True)
+
+
+def test_a_name_with_colons_is_a_local_file(batch, model, tmp_path):
+    write(tmp_path, "a::b.txt")
+    assert batch("a::b.txt", "-o", "c::d.tsv")[0] == 0
+    assert rows_of(tmp_path / "c::d.tsv") == [expected(model, q) for q in QUERIES]
 
 
 def test_many_files_in_one(batch, model, tmp_path):

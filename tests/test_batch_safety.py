@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from batch_support import QUERIES, compressed, content, expected, leftovers, rows_of
+from fsspec.implementations.memory import MemoryFileSystem
 
 from batch import formats, pipeline, readers
 from batch.errors import BatchError
@@ -164,6 +166,70 @@ def test_names_that_lead_nowhere(refused, tmp_path):
     refused("nosuch://x/y", "nosuch://x/y", "-o", "out.parquet")
 
 
+@pytest.fixture
+def locked(tmp_path, monkeypatch):
+    """A folder in ``in`` that may not be looked into, even by root."""
+    write(tmp_path, "in/a.txt")
+    write(tmp_path, "in/locked/b.txt")
+    scandir, stat = os.scandir, os.stat
+
+    def look(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    def status(path, **options):
+        if "locked/" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "scandir", look)
+    monkeypatch.setattr(os, "stat", status)
+    return str(tmp_path / "in/locked")
+
+
+def test_folders_that_cannot_be_looked_into(refused, batch_command, locked):
+    told = f"cannot read {locked}, in {{}}: Permission denied"
+    refused(told.format("in"), "in", "-o", "out")
+    refused("cannot read in/locked: Permission denied", "in/locked", "-o", "out")
+    inner = told.replace("locked,", "locked/b.txt,")
+    refused(inner.format("in/*/b.txt"), "in/*/b.txt", "-o", "out")
+    for pattern in ("in/**", "in/l*/*", "in/**/*.txt"):
+        refused(told.format(pattern), pattern, "-o", "out")
+    # What the pattern leads past does not matter.
+    assert batch_command("in/*.txt", "in/k*/*.txt", "-o", "out")[0] == 1
+    assert batch_command("in/*.txt", "-o", "out")[0] == 0
+
+
+def test_a_place_that_cannot_be_told_is_not_missing(refused, monkeypatch, tmp_path):
+    write(tmp_path, "in.txt")
+    os.symlink("loop", "loop")
+    refused("cannot read loop: Too many levels", "loop", "-o", "out.tsv")
+    refused("cannot read loop/out.tsv: Too many levels", "in.txt", "-o", "loop/out.tsv")
+
+
+def test_errors_of_a_store_that_are_no_oserror(refused, monkeypatch, tmp_path):
+    write(tmp_path, "in.txt")
+    (tmp_path / "bad.zip").write_text("no zip")
+    refused("zip://a.csv::bad.zip: File is not a zip file", "zip://a.csv::bad.zip", "-o", "o.tsv")
+
+    def broken(*_, **__):
+        raise RuntimeError("no such bucket")
+
+    for method, where in (("open", "out.tsv"), ("mv", "out.tsv"), ("exists", "x/out.tsv")):
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryFileSystem, method, broken)
+            told = f"{where}: no such bucket"
+            refused(told, "in.txt", "-o", f"memory://{where}")
+    with fsspec.open("memory://resume-in.txt", "wb") as stream:
+        stream.write(b"used honda\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFileSystem, "_open", broken)
+        told = "cannot read memory://resume-in.txt: no such bucket"
+        refused(told, "memory://resume-in.txt", "-o", "out.tsv")
+    fsspec.filesystem("memory").rm("/resume-in.txt")
+
+
 def test_a_stray_file_in_a_folder(refused, tmp_path):
     write(tmp_path, "in/a.csv")
     (tmp_path / "in/README.md").write_text("x")
@@ -221,7 +287,7 @@ def test_an_output_that_is_an_input_by_another_name(refused, tmp_path):
     (tmp_path / "link").symlink_to("in")
     for name in ("in/sub/../a.jsonl", "link/a.jsonl"):
         refused(f"{name} is an input too", "in/a.jsonl", "-o", name, "--overwrite")
-        refused(f"{name} is named twice", "in/a.jsonl", name, "-o", "out.jsonl")
+        refused(f"{name} is named twice: it is in/a.jsonl", "in/a.jsonl", name, "-o", "out.jsonl")
     told = "link/a.jsonl is an input too"
     refused(told, "in/a.jsonl", "-o", "link/", "--to", "jsonl", "--overwrite")
     refused("link/out lies in the folder in,", "in", "-o", "link/out")
