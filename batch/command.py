@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from batch import formats, summary
+from batch.errors import BatchError
 from batch.inputs import find_inputs
 from batch.outputs import make_plan, place_of_summary
 from batch.readers import ReadOptions
@@ -126,6 +127,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Scores; raises ``TopiccoreError`` for what cannot be read, scored or written."""
+    _check_names(arguments)
     given = formats.chosen(arguments.source, output=False) if arguments.source else None
     inputs = find_inputs(arguments.input, given)
     plan = make_plan(inputs, arguments.output, arguments.to)
@@ -142,7 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
         result_column=arguments.result_column,
         threads=arguments.threads,
         overwrite=arguments.overwrite,
-        progress=not arguments.quiet and (arguments.progress or sys.stderr.isatty()),
+        progress=not arguments.quiet and (arguments.progress or _on_terminal()),
     )
     start = time.perf_counter()
     with _terminable():
@@ -154,27 +156,45 @@ def run(arguments: argparse.Namespace) -> int:
     if report is not None:
         with report.create() as stream:
             stream.write(json.dumps(summary.as_json(*told), indent=2).encode() + b"\n")
-    if not arguments.quiet:
+    if not arguments.quiet and sys.stderr is not None:
         print(summary.as_text(*told), file=sys.stderr)
     return 0
 
 
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _check_names(arguments: argparse.Namespace) -> None:
+    for option in ("text_column", "keep", "result_column"):
+        name = getattr(arguments, option) or ""
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            flag = option.replace("_", "-")
+            raise BatchError(f"--{flag} {name!r} is not UTF-8") from error
+
+
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM leaves as an exception would: no half-written file stays."""
+    """SIGTERM and SIGHUP leave as an exception would: no half-written file stays."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
+    before = {}
     try:
-        before = signal.signal(signal.SIGTERM, leave)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # nohup ignores the hangup.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, leave)
     except ValueError:  # not the main thread, where no signal arrives
-        yield
-        return
+        pass
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 COMMAND = Command("batch", "Write the topics of files of queries.", configure, run)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from batch.counts import Counts
 from batch.errors import BatchError
+from batch.inputs import Input
 from batch.outputs import Job
 from batch.storage import Location
 
 NAME = ".topiccore-batch"
 _SETTINGS = "settings.json"
+Marks: TypeAlias = list[list[str] | None]
 
 
 class Journal:
@@ -55,9 +57,16 @@ class Journal:
         entry = self._entry(job)
         if not entry or job.output is None or not job.output.exists():
             return None
-        if entry["inputs"] != marks_of(job) or entry["size"] != job.output.size():
+        marks = marks_of(job)
+        if None in marks or entry.get("inputs") != marks:
             return None
-        return Counts.from_json(entry["counts"])
+        if entry.get("size") != job.output.size():
+            return None
+        try:
+            return Counts.from_json(entry["counts"])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            # Of another version.
+            return None
 
     def is_own(self, job: Job) -> bool:
         """Whether the job's output is of this run, even if of an input since changed."""
@@ -70,7 +79,7 @@ class Journal:
         """
         self._note(job, {})
 
-    def record(self, job: Job, marks: list[list[str]], counts: Counts) -> None:
+    def record(self, job: Job, marks: Marks, counts: Counts) -> None:
         """Notes a job whose output is there; ``marks`` are those of its inputs when it began."""
         if job.output is not None:
             size = job.output.size()
@@ -94,13 +103,23 @@ class Journal:
         return _read(self._place.child(_name(job))) if self._begun else None
 
 
-def marks_of(job: Job) -> list[list[str]]:
-    """What changes when an input of the job does; raises ``OSError``."""
-    return [[] if one.location is None else one.location.mark() for one in job.inputs]
+def marks_of(job: Job) -> Marks:
+    """What changes when an input of the job does, or is read otherwise; raises ``OSError``.
+
+    ``None`` for standard input and pipes: what they give is never known to be the same.
+    """
+    return [_mark(one) for one in job.inputs]
+
+
+def _mark(source: Input) -> list[str] | None:
+    mark = source.location.mark() if source.location is not None else None
+    return mark and [source.format.kind, source.format.compression or "", *mark]
 
 
 def _name(job: Job) -> str:
-    return hashlib.sha256(job.relative.encode()).hexdigest()[:32] + ".json"
+    return (
+        hashlib.sha256(job.relative.encode("utf-8", "surrogateescape")).hexdigest()[:32] + ".json"
+    )
 
 
 def _write(place: Location, content: dict[str, Any]) -> None:

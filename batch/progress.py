@@ -17,8 +17,8 @@ class Progress:
         self, total: int | None, *, shown: bool, clock: Callable[[], float] = time.monotonic
     ):
         self._total = total
-        self._shown = shown
-        self._terminal = sys.stderr.isatty()
+        self._shown = shown and sys.stderr is not None
+        self._terminal = self._shown and sys.stderr.isatty()
         self._clock = clock
         self._start = self._told = clock()
 

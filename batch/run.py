@@ -16,7 +16,8 @@ from batch.block import Block
 from batch.counts import Counts
 from batch.errors import BatchError
 from batch.inputs import Input
-from batch.journal import Journal, marks_of
+from batch.journal import Journal, Marks, marks_of
+from batch.leftovers import remove_leftovers
 from batch.outputs import Job, Plan
 from batch.pipeline import in_order
 from batch.progress import Progress
@@ -108,13 +109,16 @@ def score_files(plan: Plan, scorer: Scorer, settings: Settings) -> Outcome:
             raise BatchError(f"{job.output}: exists already (--overwrite replaces it)")
         todo.append(job)
     before = total.rows
-    progress = Progress(_bytes(todo), shown=settings.progress)
+    sizes = _sizes(todo)
+    known = all(source.location is not None for source in sizes)
+    progress = Progress(sum(sizes.values()) if known else None, shown=settings.progress)
     try:
-        _score(todo, plan, scorer, settings, journal, total, progress)
+        _score(todo, plan, scorer, settings, journal, total, progress, sizes)
     finally:
         progress.clear()
     if journal is not None:
         journal.close()
+        remove_leftovers(plan)
     return Outcome(total, total.rows - before)
 
 
@@ -126,6 +130,7 @@ def _score(
     journal: Journal | None,
     total: Counts,
     progress: Progress,
+    sizes: Mapping[Input, int],
 ) -> None:
     renderer = Renderer(scorer, plan.format.kind, settings.result_column)
     unknown = UnknownTokens(scorer.model)
@@ -160,7 +165,7 @@ def _score(
                         if isinstance(scored, _End):
                             break
                         if source is not None and scored.part.source is not source:
-                            finished += _size(source)
+                            finished += sizes[source]
                         source = scored.part.source
                         _write(writer, scored)
                         counts += scored.counts
@@ -169,7 +174,7 @@ def _score(
                 if journal is not None:
                     journal.announce(job)
             if source is not None:
-                finished += _size(source)
+                finished += sizes[source]
             total += counts
             if journal is not None:
                 journal.record(job, marks[job.relative], counts)
@@ -208,6 +213,8 @@ def _sink(job: Job) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _standard_output() -> Iterator[BinaryIO]:
+    if sys.stdout is None:
+        raise BatchError("cannot write standard output: it is closed")
     stream: Any = sys.stdout.buffer
     # Unbuffered standard output is a raw file, whose write may take a part and say so.
     raw = stream if isinstance(stream, io.RawIOBase) else None
@@ -237,22 +244,19 @@ def _fingerprint(plan: Plan, scorer: Scorer, settings: Settings) -> Mapping[str,
     }
 
 
-def _marks(job: Job) -> list[list[str]]:
+def _marks(job: Job) -> Marks:
     try:
         return marks_of(job)
     except OSError as error:
         raise BatchError(f"cannot read {job.inputs[0]}: {reason(error)}") from error
 
 
+def _sizes(jobs: list[Job]) -> dict[Input, int]:
+    return {source: _size(source) for job in jobs for source in job.inputs}
+
+
 def _size(source: Input) -> int:
-    return 0 if source.location is None else source.location.size()
-
-
-def _bytes(jobs: list[Job]) -> int | None:
-    sources = [source for job in jobs for source in job.inputs]
-    if any(source.location is None for source in sources):
-        return None
     try:
-        return sum(map(_size, sources))
-    except OSError:
-        return None
+        return 0 if source.location is None else source.location.size()
+    except OSError as error:
+        raise BatchError(f"cannot read {source}: {reason(error)}") from error

@@ -22,6 +22,8 @@ from fsspec.implementations.local import LocalFileSystem
 from batch.errors import BatchError
 from topiccore.errors import TopiccoreError
 
+PARTIAL = ".partial"
+"""So end the hidden names of unfinished files."""
 _MARKS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 
 
@@ -63,7 +65,7 @@ class Location:
     def open(self) -> pa.NativeFile:
         """An Arrow file to read; raises ``OSError``."""
         if self.local and self.is_regular():
-            return pa.OSFile(self.path)
+            return pa.OSFile(os.fsencode(self.path))
         if self.local:  # a pipe or a device, which Arrow opens only as a Python file
             return pa.PythonFile(Path(self.path).open("rb"), mode="r")
         with foreign_errors(self):
@@ -112,12 +114,22 @@ class Location:
         with foreign_errors(self):
             return int(self.system.info(self.path)["size"])
 
-    def mark(self) -> list[str]:
-        """What changes when the file does: its size and its time or tag; raises ``OSError``."""
+    def mark(self) -> list[str] | None:
+        """What changes when the file does: its place, size and time or tag; raises ``OSError``.
+
+        ``None`` for what is no regular file.
+        """
+        if self.local:
+            status = os.stat(self.path)
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            return [self.identity()[1], str(status.st_size), str(status.st_mtime_ns)]
         with foreign_errors(self):
             found = self.system.info(self.path)
+        if found.get("type") != "file":
+            return None
         stamp = next((str(found[name]) for name in _MARKS if found.get(name) is not None), "")
-        return [str(found["size"]), stamp]
+        return [self.path, str(found["size"]), stamp]
 
     def child(self, name: str) -> Location:
         """A file below this folder."""
@@ -148,7 +160,7 @@ class Location:
         another process of this machine.
         """
         folder, _, last = self.path.rpartition("/")
-        partial = f"{folder}/.{last}.partial"
+        partial = f"{folder}/.{last}{PARTIAL}"
         with (
             self._told("write"),
             self._local(partial) if self.local else self._remote(partial) as stream,
@@ -168,7 +180,7 @@ class Location:
                     os.fsync(stream.fileno())
                     os.replace(partial, self.path)
             except BaseException:
-                _remove_abandoned(partial)
+                remove_abandoned(partial)
                 raise
 
     @contextmanager
@@ -205,7 +217,8 @@ def _made(folder: str) -> Iterator[None]:
         raise
 
 
-def _remove_abandoned(path: str) -> None:
+def remove_abandoned(path: str) -> None:
+    """Removes an unfinished file of this machine, unless a run is writing it."""
     with contextlib.suppress(OSError), open(path, "rb") as stream:
         if _locked(stream, path):
             os.unlink(path)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from batch.errors import BatchError
+
 MARK = b"\xef\xbb\xbf"
 """The byte order mark of UTF-8."""
 _PIECE = 1 << 20
@@ -94,7 +96,9 @@ class Readable(io.RawIOBase):
 
 
 def standard_input() -> pa.NativeFile:
-    """Standard input as an Arrow file."""
+    """Standard input as an Arrow file; raises ``BatchError`` when it is closed."""
+    if sys.stdin is None:
+        raise BatchError("it is closed")
     return pa.PythonFile(sys.stdin.buffer, mode="r")
 
 

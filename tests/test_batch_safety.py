@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from batch import formats, pipeline, readers
 from batch.errors import BatchError
 from batch.journal import NAME, Journal
 from batch.progress import Progress
+from batch.writers import Writer
 from topiccore.cli import main
 
 LIMITED = """\
@@ -92,6 +94,13 @@ def test_wrong_column_names_tell_which_there_are(refused, tmp_path, kind):
     told = f"{name}: there is no column 'text'; there are 'id', 'query'"
     refused(told, name, "-o", "out.parquet", "--text-column", "text")
     refused(told, name, "-o", "out.parquet", "--keep", "id,text")
+
+
+def test_names_that_are_not_utf8(refused, tmp_path):
+    write(tmp_path, "in.csv")
+    for option in ("--result-column", "--keep", "--text-column"):
+        told = f"{option} 'x\\udcff' is not UTF-8"
+        refused(told, "in.csv", "-o", "o.tsv", option, os.fsdecode(b"x\xff"))
 
 
 def test_columns_that_cannot_be_guessed_or_scored(refused, tmp_path):
@@ -386,7 +395,7 @@ def test_a_failed_run_goes_on_where_it_stopped(batch_command, tmp_path):
     assert found == whole
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_killed_run_goes_on_where_it_stopped(batch_command, artifact_path, tmp_path, number):
     _folder(tmp_path)
     assert batch_command("in", "-o", "whole")[0] == 0
@@ -405,7 +414,7 @@ def test_a_killed_run_goes_on_where_it_stopped(batch_command, artifact_path, tmp
             while not (tmp_path / "out/2.parquet").exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
             process.send_signal(number)
-            assert process.wait(60) == {2: 130, 9: -9, 15: 143}[number]
+            assert process.wait(60) == {1: 129, 2: 130, 9: -9, 15: 143}[number]
     finally:
         process.kill()
         process.wait()
@@ -517,6 +526,101 @@ def test_an_interrupted_run_that_overwrites_goes_on_too(batch_command, tmp_path)
     assert _outputs(tmp_path / "out") == _outputs(tmp_path / "whole")
 
 
+def _half_done(batch_command, tmp_path, *options):
+    """A run of two files into ``out`` that failed at the second; what it has done of the first."""
+    write(tmp_path, "in/0.csv")
+    (tmp_path / "in/1.csv").write_bytes(b"")
+    assert batch_command("in", "-o", "out", *options)[0] == 1
+    return (tmp_path / "out/0.parquet").read_bytes()
+
+
+def test_results_of_another_format_are_not_taken_for_own(batch_command, tmp_path):
+    before = _half_done(batch_command, tmp_path)
+    (tmp_path / "in/1.csv").write_text("query\nred dress\n")
+    assert batch_command("in", "-o", "out", "--from", "txt")[0] == 0
+    assert batch_command("in", "-o", "whole", "--from", "txt")[0] == 0
+    assert _outputs(tmp_path / "out") == _outputs(tmp_path / "whole")
+    assert (tmp_path / "out/0.parquet").read_bytes() != before
+
+
+def test_results_of_another_folder_are_not_taken_for_own(batch_command, tmp_path):
+    _half_done(batch_command, tmp_path)
+    stamp = (tmp_path / "in/0.csv").stat()
+    write(tmp_path, "other/0.csv", [query.upper() for query in QUERIES])
+    os.utime(tmp_path / "other/0.csv", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert (tmp_path / "other/0.csv").stat().st_size == stamp.st_size
+    assert batch_command("other", "-o", "out", "--summary", "s.json")[0] == 0
+    assert json.loads((tmp_path / "s.json").read_text())["rows_scored_now"] == len(QUERIES)
+
+
+def test_a_pipe_is_never_done_already(batch_command, tmp_path):
+    (tmp_path / "bad.csv").write_bytes(b"")
+    os.mkfifo("pipe.csv")
+    for query in ("used honda", "red dress"):
+        thread = threading.Thread(
+            target=(tmp_path / "pipe.csv").write_bytes,
+            args=(content("csv", [query]),),
+            daemon=True,
+        )
+        thread.start()
+        assert batch_command("pipe.csv", "bad.csv", "-o", "out", "--keep", "query")[0] == 1
+        thread.join(60)
+        assert pq.read_table(tmp_path / "out/pipe.parquet")["query"].to_pylist() == [query]
+
+
+@pytest.mark.parametrize("change", [{"counts": {}}, {"counts": []}, {"size": None}, None])
+def test_an_entry_of_another_version_is_not_done(batch_command, tmp_path, change):
+    _half_done(batch_command, tmp_path)
+    [entry] = set((tmp_path / "out" / NAME).iterdir()) - {tmp_path / "out" / NAME / "settings.json"}
+    found = json.loads(entry.read_text())
+    entry.write_text(json.dumps({"version": 7} if change is None else found | change))
+    (tmp_path / "in/1.csv").write_text("query\nred dress\n")
+    assert batch_command("in", "-o", "out", "--summary", "s.json")[0] == 0
+    assert json.loads((tmp_path / "s.json").read_text())["rows_scored_now"] == len(QUERIES) + 1
+
+
+def test_what_a_killed_run_has_left_of_an_input_since_gone(batch_command, tmp_path):
+    write(tmp_path, "in/a.txt")
+    (tmp_path / "out").mkdir()
+    for name in (".b.parquet.partial", ".b.jsonl.partial", "b.parquet.partial", ".busy.pq.partial"):
+        (tmp_path / "out" / name).touch()
+    with (tmp_path / "out/.busy.pq.partial").open("rb") as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        assert batch_command("in", "-o", "out")[0] == 0
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {"a.parquet", ".b.jsonl.partial", "b.parquet.partial", ".busy.pq.partial"}
+
+
+def test_an_input_that_is_removed_while_it_is_scored(batch_command, model, monkeypatch, tmp_path):
+    write(tmp_path, "a.txt")
+    write(tmp_path, "b.txt")
+    plain = Writer.write
+
+    def write_and_remove(*arguments):
+        for name in ("a.txt", "b.txt"):
+            (tmp_path / name).unlink(missing_ok=True)
+        return plain(*arguments)
+
+    # All has been read by then: the reader is ahead of the writer.
+    monkeypatch.setattr(Writer, "write", write_and_remove)
+    monkeypatch.setattr(readers, "_opened", _opened_before(tmp_path))
+    assert batch_command("a.txt", "b.txt", "-o", "out.tsv")[0] == 0
+    assert rows_of(tmp_path / "out.tsv") == [expected(model, q) for q in QUERIES] * 2
+
+
+def _opened_before(folder: Path):
+    files = {path.name: pa.OSFile(str(path)) for path in folder.glob("*.txt")}
+    return lambda source: files[source.relative]
+
+
+def test_file_names_that_are_not_utf8(batch_command, model, tmp_path):
+    os.makedirs(b"in")
+    Path(os.fsdecode(b"in/\xff.txt")).write_text("used honda\n")
+    assert batch_command("in", "-o", "out", "--to", "tsv")[0] == 0
+    found = rows_of(tmp_path / "out" / os.fsdecode(b"\xff.tsv"))
+    assert found == [expected(model, "used honda")]
+
+
 @pytest.fixture
 def store():
     """A store that is not of this machine's files, empty again afterwards."""
@@ -625,6 +729,30 @@ def test_time_left():
 )
 def test_stems(name, stem):
     assert formats.stem(name) == stem
+
+
+@pytest.mark.parametrize(
+    ("words", "closed", "told"),
+    [
+        ("- -o out.tsv", "<&-", "standard input: it is closed"),
+        ("in.txt -o -", ">&-", "cannot write standard output: it is closed"),
+    ],
+)
+def test_closed_streams(artifact_path, tmp_path, words, closed, told):
+    write(tmp_path, "in.txt")
+    command = f"{sys.executable} -m topiccore.cli batch {words} --model {artifact_path} {closed}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, f"topiccore: error: {told}\n")
+
+
+@pytest.mark.parametrize("option", ["--progress", "--quiet", ""])
+def test_closed_standard_error(artifact_path, tmp_path, option):
+    write(tmp_path, "in.txt")
+    words = f"in.txt -o - {option} --model {artifact_path} 2>&-"
+    command = f"{sys.executable} -m topiccore.cli batch {words}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 0
+    assert all(line.startswith('{"topics": ') for line in done.stdout.splitlines())
 
 
 @pytest.mark.parametrize("buffered", ["", "1"])
