@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
@@ -72,9 +73,11 @@ class Columns:
 
         Raises ``BatchError`` with the columns there are.
         """
-        for name in names:
-            if names.count(name) > 1:
-                raise BatchError(f"it has more than one column {name!r}")
+        text = self._text_of(names, possible)
+        _check_single(text, names.count(text))
+        return text
+
+    def _text_of(self, names: Sequence[str], possible: Sequence[str]) -> str:
         if self.text is not None:
             if self.text not in names:
                 raise BatchError(
@@ -90,10 +93,19 @@ class Columns:
         )
 
     def kept_of(self, names: Sequence[str]) -> list[str]:
-        """The names of the kept columns; raises ``BatchError`` for one that is not there."""
-        if self.keep is None:
-            return list(names)
-        for name in self.keep:
-            if name not in names:
+        """The names of the kept columns; raises ``BatchError`` for one that is not there once."""
+        kept = list(names if self.keep is None else self.keep)
+        times = Counter(names)
+        for name in kept:
+            if name not in times:
                 raise BatchError(f"there is no column {name!r}; there are {listed(list(names))}")
-        return list(self.keep)
+            _check_single(name, times[name])
+        for name, wanted in Counter(kept).items():
+            if wanted > 1:
+                raise BatchError(f"column {name!r} is to be kept twice (--keep)")
+        return kept
+
+
+def _check_single(name: str, times: int) -> None:
+    if times > 1:
+        raise BatchError(f"it has more than one column {name!r}")

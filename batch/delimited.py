@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from batch.block import Block, Columns
+from batch.end_record import OPEN, EndRecord, WithEnd, up_to_end
 from batch.errors import BatchError
-from batch.streams import MARK, ByteStream, Readable
+from batch.streams import MARK, ByteStream
 
 
 def read(stream: ByteStream, columns: Columns, delimiter: str, header: bool) -> Iterator[Block]:
@@ -22,42 +23,62 @@ def read(stream: ByteStream, columns: Columns, delimiter: str, header: bool) -> 
     text = columns.text_of(names, names)
     kept = columns.kept_of(names)
     wanted = list(dict.fromkeys([text, *kept]))
-    types = {name: pa.binary() for name in wanted}
-    if header and not any(end in stream.peek() for end in (b"\n", b"\r")):
-        # Nothing but a header; Arrow refuses a file without its line end.
-        yield Block.of(_empty(types), text, kept, stream.consumed, decode=True)
-        return
-    quotes = _Quotes(delimiter)
-    reader = pa_csv.open_csv(
-        Readable(stream, quotes.see if quoted else None),
-        read_options=pa_csv.ReadOptions(
-            use_threads=False,
-            block_size=stream.block_bytes,
-            column_names=names,
-            skip_rows_after_names=1 if header else 0,
-        ),
-        parse_options=pa_csv.ParseOptions(
-            delimiter=delimiter,
-            quote_char='"' if quoted else False,
-            newlines_in_values=quoted,
-            ignore_empty_lines=len(names) > 1,
-        ),
-        convert_options=pa_csv.ConvertOptions(
-            column_types=types,
-            include_columns=wanted,
-            strings_can_be_null=False,
-            check_utf8=False,
-        ),
-    )
+    end = EndRecord(delimiter, len(names), names.index(text))
+    source = WithEnd(stream, end.record)
+    batches = _batches(source, end, names, wanted, delimiter, header)
     empty = True
-    for batch in reader:
-        if len(batch):
+    for batch in up_to_end(batches, end, wanted.index(text)):
+        if len(batch) or empty:
             empty = False
             yield Block.of(batch, text, kept, stream.consumed, decode=True)
-    if quoted and quotes.open:
-        raise BatchError("it ends within a quoted field: is it cut off?")
-    if empty:
-        yield Block.of(_empty(types), text, kept, stream.consumed, decode=True)
+
+
+def _batches(
+    source: WithEnd,
+    end: EndRecord,
+    names: list[str],
+    wanted: list[str],
+    delimiter: str,
+    header: bool,
+) -> Iterator[pa.RecordBatch]:
+    # Numbers, because names may be there twice.
+    numbers = [str(names.index(name)) for name in wanted]
+    quoted = delimiter == ","
+    rows = 0
+    try:
+        for batch in pa_csv.open_csv(
+            source,
+            read_options=pa_csv.ReadOptions(
+                use_threads=False,
+                block_size=source.block_bytes,
+                column_names=list(map(str, range(len(names)))),
+                skip_rows_after_names=1 if header else 0,
+            ),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=delimiter,
+                quote_char='"' if quoted else False,
+                newlines_in_values=quoted,
+                ignore_empty_lines=len(names) > 1,
+                invalid_row_handler=end.look_into,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(numbers, pa.binary()),
+                include_columns=numbers,
+                strings_can_be_null=False,
+                check_utf8=False,
+            ),
+        ):
+            rows += len(batch)
+            yield pa.RecordBatch.from_arrays(batch.columns, names=wanted)
+    except pa.ArrowInvalid as error:
+        straddles = "straddling object" in str(error)
+        if end.within or (straddles and source.bytes <= source.block_bytes):
+            raise BatchError(OPEN) from error
+        if not straddles:
+            raise
+        size = f"{source.block_bytes / 2**20:g} MiB"
+        doubt = ": an open quote?" if quoted else ""
+        raise BatchError(f"a record after row {rows} is longer than {size}{doubt}") from error
 
 
 def _names(stream: ByteStream, delimiter: str, quoted: bool, header: bool) -> list[str]:
@@ -66,35 +87,9 @@ def _names(stream: ByteStream, delimiter: str, quoted: bool, header: bool) -> li
         raise BatchError("it is empty" + (", without even a header" if header else ""))
     quoting: Any = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     lines = io.StringIO(head.decode("utf-8", "replace"), newline="")
+    csv.field_size_limit(max(csv.field_size_limit(), stream.block_bytes))
     try:
         first = next(csv.reader(lines, delimiter=delimiter, quoting=quoting))
     except csv.Error as error:
         raise BatchError(f"its first line is no row of columns: {error}") from error
     return first if header else [f"f{place}" for place in range(len(first))]
-
-
-def _empty(types: dict[str, pa.DataType]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist([], schema=pa.schema(list(types.items())))
-
-
-class _Quotes:
-    """Whether the text seen so far ends inside quotes, which Arrow does not tell."""
-
-    def __init__(self, delimiter: str):
-        self._before = delimiter.encode() + b"\n\r"
-        self._odd = False
-        self._opens = False
-        self._last = b"\n"
-
-    def see(self, data: bytes) -> None:
-        self._odd ^= data.count(b'"') % 2 == 1
-        place = data.rfind(b'"')
-        if place >= 0:
-            before = data[place - 1 : place] if place else self._last
-            # A quote within an unquoted field is text, and may stand there alone.
-            self._opens = before in (bytes([byte]) for byte in self._before)
-        self._last = data[-1:] or self._last
-
-    @property
-    def open(self) -> bool:
-        return self._odd and self._opens

@@ -7,7 +7,6 @@ import io
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Any
 
 import pyarrow as pa
 
@@ -79,9 +78,8 @@ class ByteStream:
 class Readable(io.RawIOBase):
     """A ``ByteStream`` as a Python file, for readers that want one."""
 
-    def __init__(self, stream: ByteStream, watch: Any = None):
+    def __init__(self, stream: ByteStream):
         self._stream = stream
-        self._watch = watch
 
     def readable(self) -> bool:
         """Always."""
@@ -89,10 +87,7 @@ class Readable(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Up to ``size`` bytes."""
-        data = self._stream.read(self._stream.block_bytes if size < 0 else size)
-        if self._watch is not None:
-            self._watch(data)
-        return data
+        return self._stream.read(self._stream.block_bytes if size < 0 else size)
 
 
 def standard_input() -> pa.NativeFile:

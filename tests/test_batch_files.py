@@ -22,7 +22,7 @@ from batch_support import (
     rows_of,
 )
 
-from batch import delimited, readers
+from batch import readers
 from batch.inputs import find_inputs
 from topiccore.cli import main
 
@@ -312,24 +312,6 @@ def test_a_row_group_of_long_texts_comes_in_small_blocks():
         metadata.row_group(i).column(0).total_uncompressed_size
         for i in range(metadata.num_row_groups)
     )
-
-
-def test_quotes_left_open():
-    for data, is_open in [
-        ('a,"b', True),
-        ('a,"b"', False),
-        ('a,5" b', False),
-        ('"a\nb', True),
-        ('a,"b""', True),
-        ('a,"b,"', False),
-    ]:
-        quotes = delimited._Quotes(",")
-        for character in data:
-            quotes.see(character.encode())
-        whole = delimited._Quotes(",")
-        whole.see(data.encode())
-        if data != 'a,"b""':  # that its last quote is half of a pair is not seen
-            assert (quotes.open, whole.open) == (is_open, is_open), data
 
 
 # --- where files are ----------------------------------------------------------------------------

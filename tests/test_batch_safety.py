@@ -108,7 +108,10 @@ def test_columns_that_cannot_be_guessed_or_scored(refused, tmp_path):
     refused("There are 'a', 'b', 'n'", "in.parquet", "-o", "out.parquet")
     refused("'n' is of type int64", "in.parquet", "-o", "out.parquet", "--text-column", "n")
     (tmp_path / "twice.csv").write_text("query,a,a\nx,1,2\n")
-    refused("more than one column 'a'", "twice.csv", "-o", "out.parquet")
+    for words in (["--keep", "a"], ["--keep-all"], ["--text-column", "a"]):
+        refused("more than one column 'a'", "twice.csv", "-o", "out.parquet", *words)
+    told = "column 'query' is to be kept twice (--keep)"
+    refused(told, "twice.csv", "-o", "out.parquet", "--keep", "query,query")
     refused("there is no column 'id'", write(tmp_path, "x.txt"), "-o", "out.tsv", "--keep", "id")
 
 
