@@ -12,16 +12,17 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from batch.block import Block
+from batch.alike import alike
 from batch.counts import Counts
 from batch.errors import BatchError
 from batch.inputs import Input
 from batch.journal import Journal, Marks, marks_of
 from batch.leftovers import remove_leftovers
 from batch.outputs import Job, Plan
+from batch.parts import End, Part, parts_of
 from batch.pipeline import in_order
 from batch.progress import Progress
-from batch.readers import ReadOptions, read_blocks
+from batch.readers import ReadOptions
 from batch.scoring import Scorer
 from batch.storage import reason
 from batch.unknown import UnknownTokens
@@ -54,37 +55,13 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """Rows of a block of the plan; ``first`` is the place of the first of them in its file."""
-
-    source: Input
-    block: Block
-    first: int
-
-    def divided(self, done: int) -> tuple[_Part, ...]:
-        """The rows behind the first ones, in parts that will hardly have more labels than these."""
-        rows = max(1, done * 3 // 4)
-        return tuple(
-            _Part(self.source, self.block.slice(start, rows), self.first + start)
-            for start in range(done, len(self.block.text), rows)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """A job's parts are all read: its output need not wait for what comes next."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
 class _Scored:
     """The first rows of a part, and what is left of it."""
 
-    part: _Part
+    part: Part
     rendered: pa.RecordBatch | pa.Buffer
     counts: Counts
-    rest: tuple[_Part, ...]
+    rest: tuple[Part, ...]
 
 
 def score_files(plan: Plan, scorer: Scorer, settings: Settings) -> Outcome:
@@ -135,8 +112,8 @@ def _score(
     renderer = Renderer(scorer, plan.format.kind, settings.result_column)
     unknown = UnknownTokens(scorer.model)
 
-    def work(part: _Part | _End) -> _Scored | _End:
-        if isinstance(part, _End):
+    def work(part: Part | End) -> _Scored | End:
+        if isinstance(part, End):
             return part
         try:
             emitted = scorer.emitted(part.block.text, most=LABELS)
@@ -155,14 +132,14 @@ def _score(
 
     marks = {job.relative: _marks(job) for job in jobs}
     finished = rows = 0
-    with in_order(_parts(jobs, settings.read), work, settings.threads, _rest) as results:
+    with in_order(_parts(jobs, plan, settings.read), work, settings.threads, _rest) as results:
         for job in jobs:
             counts = Counts()
             source: Input | None = None
             with _sink(job) as sink:
                 with Writer(sink, plan.format, settings.result_column) as writer:
                     for scored in results:
-                        if isinstance(scored, _End):
+                        if isinstance(scored, End):
                             break
                         if source is not None and scored.part.source is not source:
                             finished += sizes[source]
@@ -180,7 +157,7 @@ def _score(
                 journal.record(job, marks[job.relative], counts)
 
 
-def _rest(scored: _Scored | _End) -> tuple[_Part, ...]:
+def _rest(scored: _Scored | End) -> tuple[Part, ...]:
     return scored.rest if isinstance(scored, _Scored) else ()
 
 
@@ -191,14 +168,11 @@ def _write(writer: Writer, scored: _Scored) -> None:
         raise BatchError(f"{scored.part.source}: {error}") from error
 
 
-def _parts(jobs: list[Job], options: ReadOptions) -> Iterator[_Part | _End]:
+def _parts(jobs: list[Job], plan: Plan, options: ReadOptions) -> Iterator[Part | End]:
     for job in jobs:
-        for source in job.inputs:
-            first = 0
-            for block in read_blocks(source, options):
-                yield _Part(source, block, first)
-                first += len(block.text)
-        yield _End(job)
+        typed = plan.format.kind == "parquet" and len(job.inputs) > 1
+        yield from alike(parts_of(job, options), typed=typed)
+        yield End(job)
 
 
 @contextmanager
