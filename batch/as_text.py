@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,8 @@ def as_strings(column: pa.Array) -> pa.Array:
         column = column.cast(column.type.value_type)
     if isinstance(column.type, pa.BaseExtensionType):
         column = column.storage
-    raw = column.cast(pa.large_binary()) if _is_view(column.type) else column
+    other = _is_view(column.type) or pa.types.is_fixed_size_binary(column.type)
+    raw = column.cast(pa.large_binary()) if other else column
     try:
         text = raw.cast(pa.string())
         text.validate(full=True)
@@ -97,6 +99,7 @@ def is_stringlike(kind: pa.DataType) -> bool:
         or pa.types.is_large_string(kind)
         or pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
         or _is_view(kind)
     )
 
@@ -115,7 +118,27 @@ def _json_values(column: pa.Array) -> pa.Array:
         return pa.array(np.repeat("null", len(column)), pa.string())
     if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
         return pc.fill_null(_quoted(column.cast(pa.string())), "null")
-    return pa.array([json.dumps(v, default=str) for v in column.to_pylist()], pa.string())
+    return pa.array(map(_nested, column.to_pylist()), pa.string())
+
+
+def _nested(value: Any) -> str:
+    """A value in JSON, which knows neither bytes nor numbers that are not finite."""
+    try:
+        return json.dumps(value, allow_nan=False, default=_text_of)
+    except ValueError:
+        return json.dumps(_finite(value), default=_text_of)
+
+
+def _text_of(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _tsv_values(column: pa.Array) -> pa.Array:
@@ -123,7 +146,7 @@ def _tsv_values(column: pa.Array) -> pa.Array:
         text = as_strings(column)
     elif pa.types.is_nested(column.type) or isinstance(column.type, pa.BaseExtensionType):
         values = column.to_pylist()
-        text = pa.array([v if v is None else json.dumps(v, default=str) for v in values])
+        text = pa.array([v if v is None else _nested(v) for v in values], pa.string())
     elif pa.types.is_floating(column.type):
         text = _fractions(column)
     else:

@@ -11,7 +11,7 @@ from batch.block import DEFAULT_TEXT, Block, Columns
 from batch.errors import BatchError
 from batch.streams import ByteStream
 
-_LF, _CR = 10, 13
+_LF = 10
 
 
 def read_lines(stream: ByteStream, columns: Columns) -> Iterator[Block]:
@@ -39,11 +39,10 @@ def lines(data: bytes) -> pa.Array:
     """binary [lines]: the lines of some text."""
     if data and not data.endswith(b"\n"):
         data += b"\n"
-    text = np.frombuffer(data, dtype=np.uint8)
-    feeds = text == _LF
-    drop = feeds.copy()
-    drop[:-1] |= (text[:-1] == _CR) & feeds[1:]
-    kept = np.cumsum(~drop)
-    ends = np.append(0, kept[np.flatnonzero(feeds)]).astype(np.int32)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(text[~drop])]
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n")
+    feeds = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == _LF)
+    # As many bytes less as there were lines before.
+    ends = np.append(0, feeds - np.arange(len(feeds))).astype(np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(data.replace(b"\n", b""))]
     return pa.Array.from_buffers(pa.binary(), len(ends) - 1, buffers)

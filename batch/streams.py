@@ -14,6 +14,8 @@ from batch.errors import BatchError
 
 MARK = b"\xef\xbb\xbf"
 """The byte order mark of UTF-8."""
+LONGEST_LINE = 64 << 20
+"""Bytes of a line of plain text or JSON at most: it is in memory several times."""
 _PIECE = 1 << 20
 
 
@@ -24,10 +26,14 @@ class ByteStream:
     """
 
     def __init__(self, raw: pa.NativeFile, compression: str | None, block_bytes: int):
-        if compression is not None and _size(raw) == 0:
-            raise EOFError("Truncated compressed stream: it is empty")
         self._raw = raw
-        self._plain = raw if compression is None else pa.CompressedInputStream(raw, compression)
+        self._plain = raw
+        self._counted: _Counted | None = None
+        if compression is not None:
+            # A pipe does not tell its size.
+            self._counted = _Counted(raw)
+            source = pa.PythonFile(self._counted, mode="r")
+            self._plain = pa.CompressedInputStream(source, compression)
         self._ahead = b""
         self._told = 0
         self.block_bytes = block_bytes
@@ -45,12 +51,18 @@ class ByteStream:
         if self._ahead:
             head, self._ahead = self._ahead[:size], self._ahead[size:]
             return head
-        return bytes(self._plain.read(size))
+        return self._read(size)
+
+    def _read(self, size: int) -> bytes:
+        data = bytes(self._plain.read(size))
+        if not data and self._counted is not None and not self._counted.bytes:
+            raise EOFError("Truncated compressed stream: it is empty")
+        return data
 
     def peek(self) -> bytes:
         """The beginning of the file, a block at most; stays to be read."""
         while len(self._ahead) < self.block_bytes:
-            more = bytes(self._plain.read(self.block_bytes - len(self._ahead)))
+            more = self._read(self.block_bytes - len(self._ahead))
             if not more:
                 break
             self._ahead += more
@@ -59,20 +71,45 @@ class ByteStream:
     def whole_lines(self) -> Iterator[bytes]:
         """Blocks that end with a line's end, but for the last of a file that ends without one.
 
-        A byte order mark at the beginning is left out.
+        A byte order mark at the beginning is left out.  Raises ``BatchError`` for a line that is
+        longer than ``LONGEST_LINE``.
         """
         rest: list[bytes] = []
+        number, length = 1, 0
         if self.peek().startswith(MARK):
             self._ahead = self._ahead[len(MARK) :]
         while piece := self.read(self.block_bytes):
-            cut = piece.rfind(b"\n") + 1
+            first, cut = piece.find(b"\n"), piece.rfind(b"\n") + 1
+            length += first if cut else len(piece)
+            if length > LONGEST_LINE:
+                raise BatchError(f"line {number} is longer than {LONGEST_LINE >> 20} MiB")
             if not cut:
                 rest.append(piece)
                 continue
+            number += piece.count(b"\n")
             yield b"".join([*rest, piece[:cut]])
             rest = [piece[cut:]] if cut < len(piece) else []
+            length = len(piece) - cut
         if rest:
             yield b"".join(rest)
+
+
+class _Counted(io.RawIOBase):
+    """An Arrow file as a Python file that counts the ``bytes`` read of it."""
+
+    def __init__(self, raw: pa.NativeFile):
+        self._raw = raw
+        self.bytes = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes."""
+        data: bytes = self._raw.read(size)
+        self.bytes += len(data)
+        return data
 
 
 class Readable(io.RawIOBase):

@@ -21,9 +21,12 @@ from batch_support import (
     plain,
     rows_of,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batch import readers
 from batch.inputs import find_inputs
+from batch.plain_text import lines
 from topiccore.cli import main
 
 
@@ -171,6 +174,34 @@ def test_values_of_every_type_as_json_and_tsv(batch, tmp_path):
     assert kept.to_pylist() == table.drop_columns(["f"]).to_pylist()
 
 
+def test_values_that_json_does_not_know(batch, tmp_path):
+    nan, inf = float("nan"), float("inf")
+    table = pa.table(
+        {
+            "query": ["a", "b", None],
+            "l": [[1.5, nan], [], None],
+            "s": [{"a": [{"b": -inf}], "c": b"x\xff"}, None, {"a": [], "c": None}],
+            "m": pa.array([[("k", inf)], None, []], pa.map_(pa.string(), pa.float64())),
+            "f": pa.array([b"abcd", None, b"x\xffyz"], pa.binary(4)),
+        }
+    )
+    pq.write_table(table, "in.parquet")
+    assert batch("in.parquet", "-o", "out.jsonl", "--keep-all")[0] == 0
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    rows = [json.loads(line, parse_constant=lambda text: pytest.fail(text)) for line in lines]
+    assert [row["l"] for row in rows] == [[1.5, None], [], None]
+    assert rows[0]["s"] == {"a": [{"b": None}], "c": "x\ufffd"}
+    assert rows[0]["m"] == [["k", None]]
+    assert [row["f"] for row in rows] == ["abcd", None, "x\ufffdyz"]
+    assert batch("in.parquet", "-o", "out.tsv", "--keep", "l,f")[0] == 0
+    found = (tmp_path / "out.tsv").read_text().split("\n")[1:-1]
+    assert [line.split("\t")[:2] for line in found] == [
+        ["[1.5, null]", "abcd"],
+        ["[]", ""],
+        ["", "x\ufffdyz"],
+    ]
+
+
 def test_whole_floats_stay_floats(batch, tmp_path):
     values = [0.0, -0.0, 2.0, 1.5, 1e20, None, float("nan")]
     columns = {"query": ["a"] * 7, "d": values, "s": pa.array(values, pa.float32())}
@@ -213,6 +244,15 @@ def test_lines_of_plain_text(batch, model, tmp_path):
     assert rows_of(tmp_path / "out.jsonl") == [expected(model, line) for line in lines]
     texts = [json.loads(x)["query"] for x in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert texts == [line.decode("utf-8", "replace") for line in lines]
+
+
+@given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"\xff"]), max_size=12))
+def test_where_lines_end(pieces):
+    data = b"".join(pieces)
+    found = [line.removesuffix(b"\n").removesuffix(b"\r") for line in io.BytesIO(data + b"\n")]
+    if not data or data.endswith(b"\n"):
+        found.pop()
+    assert lines(data).to_pylist() == found
 
 
 @pytest.mark.parametrize("blocks", [False, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gzip
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ import pytest
 from batch_support import QUERIES, compressed, content, expected, leftovers, rows_of
 from fsspec.implementations.memory import MemoryFileSystem
 
-from batch import formats, pipeline, readers
+from batch import formats, pipeline, readers, streams
 from batch.errors import BatchError
 from batch.journal import NAME, Journal
 from batch.progress import Progress
@@ -161,6 +162,41 @@ def test_a_later_line_is_named(refused, tmp_path, monkeypatch):
     ):
         (tmp_path / "in.jsonl").write_text("\n".join([*lines, bad]))
         refused(told, "in.jsonl", "-o", "out.jsonl", "--keep", "n")
+
+
+@pytest.mark.parametrize("name", ["in.txt", "in.jsonl", "in.txt.gz"])
+@pytest.mark.parametrize(("before", "more"), [(0, 1), (3, 1), (30, 1), (0, 500), (30, 500)])
+def test_a_line_that_is_too_long(batch_command, refused, tmp_path, monkeypatch, name, before, more):
+    monkeypatch.setattr(readers, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(streams, "LONGEST_LINE", 1 << 20)
+    start, end = ('{"query": "', '"}') if "json" in name else ("", "")
+    short, room = f"{start}a{end}\n", (1 << 20) - len(start + end)
+    for length, after in ((room, short), (room + more, short), (room + more, "")):
+        data = short * before + start + "x" * length + end + "\n" * bool(after) + after
+        (tmp_path / name).write_bytes(compressed(data.encode(), name))
+        if length == room:
+            assert batch_command(name, "-o", "out.jsonl")[0] == 0
+            (tmp_path / "out.jsonl").unlink()
+        else:
+            told = f"{name}: line {before + 1} is longer than 1 MiB"
+            refused(told, name, "-o", "out.jsonl")
+
+
+def test_nothing_from_a_pipe_that_should_be_compressed(artifact_path, tmp_path):
+    command = [sys.executable, "-m", "topiccore.cli", "batch", "-", "-o", "-", "--quiet"]
+    for kind, data, told in (
+        ("txt.gz", b"", "cannot read standard input: Truncated compressed stream: it is empty"),
+        ("csv.zst", b"", "cannot read standard input: Truncated compressed stream: it is empty"),
+        ("txt.gz", gzip.compress(b""), None),
+    ):
+        done = subprocess.run(
+            [*command, "--from", kind, "--model", str(artifact_path)],
+            input=data,
+            cwd=tmp_path,
+            capture_output=True,
+        )
+        errors = f"topiccore: error: {told}\n" if told else ""
+        assert (done.returncode, done.stderr.decode()) == (bool(told), errors)
 
 
 def test_names_that_lead_nowhere(refused, tmp_path):
