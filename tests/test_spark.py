@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import types
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +24,8 @@ from ways_support import by_batch, by_post, by_post_of_many, by_score, many_quer
 
 from batch.errors import BatchError
 from batch.scoring import Options, Scorer
-from topiccore import ArtifactError, cli
+from topiccore import ArtifactError, cli, spark_tables
+from topiccore.errors import TopiccoreError
 
 pyspark = pytest.importorskip("pyspark")
 
@@ -340,6 +344,63 @@ def test_a_csv_becomes_json(model, artifact_path, tmp_path):
     rows = sorted((json.loads(line) for line in lines), key=lambda row: row["id"])
     queries = ["used honda civic", None, "red dress"]
     assert [row["topics"] for row in rows] == [expected(model, query) for query in queries]
+
+
+def test_a_damaged_model_is_told_before_anything_runs(artifact_path, tmp_path):
+    damaged = tmp_path / "model"
+    shutil.copytree(artifact_path, damaged)
+    with (damaged / "rows.npy").open("r+b") as rows:
+        rows.seek(-1, os.SEEK_END)
+        rows.write(b"\x55")
+    (tmp_path / "log.csv").write_text("query\nused honda civic\n")
+    command = ["spark", tmp_path / "log.csv", "-o", tmp_path / "out", "--model", damaged]
+    command += ["--from", "csv", "--option", "header=true"]
+    for words in ([], ["--shared"]):
+        done = submit(*command, *words, master="local[1]")
+        assert done.returncode == 1
+        assert f"topiccore: error: {damaged}/rows.npy" in done.stdout
+        assert "Traceback" not in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def stopped(spark, monkeypatch):
+    """``session``, with the session of the tests, which stays."""
+    monkeypatch.setattr(type(spark), "stop", lambda _: None)
+    return spark_tables.session
+
+
+def test_what_a_worker_raises_is_told_in_a_line(stopped, artifact_path):
+    other = topics_of.ModelFiles(str(artifact_path), "0" * 64)
+    told = r"^a worker failed: topiccore\.errors\.ArtifactError: .*: holds .*, not 000000000000$"
+
+    def score():
+        with stopped("test") as spark:
+            frame = spark.createDataFrame([("used honda",)], "query string")
+            topics_of.score_table(frame, "query", other).collect()
+
+    with pytest.raises(TopiccoreError, match=told):
+        score()
+
+
+def test_what_spark_refuses_is_told_in_a_line(stopped, tmp_path):
+    (tmp_path / "bad.parquet").write_text("no parquet")
+    for kind, told in (("nosuch", r"^\[DATA_SOURCE_NOT_FOUND\] .*$"), ("parquet", r"^\[.*$")):
+        with pytest.raises(TopiccoreError, match=told) as error, stopped("test") as spark:
+            spark.read.format(kind).load(str(tmp_path)).collect()
+        assert "\n" not in str(error.value)
+
+
+def test_a_column_to_annotate_that_is_not_there(stopped, monkeypatch, tmp_path, capsys):
+    teacher = types.ModuleType("training.kept_teacher")
+    teacher.KeptTeacher = lambda *_: SimpleNamespace(find=lambda: None)
+    monkeypatch.setitem(sys.modules, "training.kept_teacher", teacher)
+    source, out = str(tmp_path / "in.parquet"), tmp_path / "out"
+    pq.write_table(pa.table({"text": ["cheap flights"]}), source)
+    words = ["spark-annotate", source, "-o", str(out), "--text-column", "tpyo"]
+    assert cli.main(words) == 1
+    assert "there is no column 'tpyo'; there are 'text'" in capsys.readouterr().err
+    assert not out.exists()
 
 
 WORDS = {"V1": ["car", "ford", "honda"], "T1": ["hotel", "room", "inn"], "S1": ["dress", "shirt"]}

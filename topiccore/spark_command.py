@@ -10,7 +10,7 @@ from pathlib import Path
 from topiccore.argument_types import natural, share
 from topiccore.cli import Command
 from topiccore.errors import TopiccoreError
-from topiccore.model import default_model
+from topiccore.model import default_model, load
 from topiccore.spark_tables import add_arguments, read_table, session, write_table
 
 
@@ -57,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
             options = Options(arguments.min_score, arguments.max_labels, arguments.topics_only)
         except ValueError as error:
             raise TopiccoreError(str(error)) from error
+        if arguments.shared:
+            load(arguments.model)  # a damaged one is told here, not by a worker
         model = arguments.model if arguments.shared else ship(spark, arguments.model)
         text, result = arguments.text_column, arguments.result_column
         frame = score_table(

@@ -50,9 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def session(name: str) -> Iterator[SparkSession]:
-    """The session that spark-submit configures; Spark's refusals become ``TopiccoreError``."""
+    """The session that spark-submit configures; errors of Spark and of workers are told in a line.
+
+    Raises ``TopiccoreError`` for them.
+    """
     try:
-        from pyspark.errors import AnalysisException
+        from py4j.protocol import Py4JJavaError
+        from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
     except ModuleNotFoundError as error:
         raise TopiccoreError(
@@ -61,8 +65,10 @@ def session(name: str) -> Iterator[SparkSession]:
     spark = SparkSession.builder.appName(name).getOrCreate()
     try:
         yield spark
-    except AnalysisException as error:
-        raise TopiccoreError(str(error).strip().split("\n", 1)[0]) from error
+    except PySparkException as error:
+        raise TopiccoreError(_told(str(error))) from error
+    except Py4JJavaError as error:
+        raise TopiccoreError(_told(str(error.java_exception.getMessage()))) from error
     finally:
         spark.stop()
 
@@ -95,6 +101,16 @@ def write_table(frame: DataFrame, arguments: argparse.Namespace, scores: str) ->
         writer.saveAsTable(arguments.output)
     else:
         writer.format(arguments.to).save(arguments.output)
+
+
+def _told(message: str) -> str:
+    """The first line; of what a worker's Python raised, the line that says what."""
+    *_, trace = message.rpartition("Traceback (most recent call last):\n")
+    lines = trace.rstrip().split("\n")
+    if trace == message:
+        return trace.strip().split("\n")[0]
+    raised = next((line for line in lines if not line.startswith(" ")), lines[-1])
+    return f"a worker failed: {raised}"
 
 
 def _pair(text: str) -> tuple[str, str]:

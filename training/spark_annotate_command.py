@@ -38,8 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
     with session("topiccore spark-annotate") as spark:
         # Here, because they bring Spark and torch along, which --help can do without.
         try:
+            from topiccore.spark import check_columns
             from training.kept_teacher import KeptTeacher
-            from training.spark_annotate import annotate_table
+            from training.spark_annotate import CODES, SCORES, annotate_table
         except ModuleNotFoundError as error:
             raise TrainingError(
                 f"'topiccore spark-annotate' needs the package {error.name}: "
@@ -47,8 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
             ) from error
         teacher = KeptTeacher(*(path.absolute() for path in paths))
         teacher.find()  # told here, not by a worker
+        table = read_table(spark, arguments)
+        # Spark renames a column that is not there without a word.
+        check_columns(table, arguments.text_column, CODES, SCORES)
         # The name that training knows a column of texts by.
-        frame = read_table(spark, arguments).withColumnRenamed(arguments.text_column, "text")
+        frame = table.withColumnRenamed(arguments.text_column, "text")
         annotated = annotate_table(frame, "text", teacher, codes, least=least)
         write_table(annotated, arguments, "scores.list.element")
     return 0
