@@ -34,17 +34,14 @@ def read(stream: ByteStream, columns: Columns) -> Iterator[Block]:
     later block has beside these is an error.
     """
     plan: _Plan | None = None
-    number = 1
     for data in stream.whole_lines():
         if not data.strip():
-            number += data.count(b"\n")
             continue
         if plan is None:
             # Arrow recurses where it infers types, and would end the process.
-            check_depth(data, number)
+            check_depth(data, stream.line)
             plan = _Plan(data, columns)
-        batch, not_text = plan.parse(data, number)
-        number += data.count(b"\n")
+        batch, not_text = plan.parse(data, stream.line)
         yield Block.of(
             batch, plan.text, plan.kept, stream.consumed, not_text, json_text=plan.json_text
         )

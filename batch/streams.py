@@ -37,6 +37,8 @@ class ByteStream:
         self._ahead = b""
         self._told = 0
         self.block_bytes = block_bytes
+        self.line = 1
+        """The line in which the block begins that ``whole_lines`` has given."""
 
     @property
     def consumed(self) -> int:
@@ -75,22 +77,23 @@ class ByteStream:
         longer than ``LONGEST_LINE``.
         """
         rest: list[bytes] = []
-        number, length = 1, 0
+        following, length = 1, 0
         if self.peek().startswith(MARK):
             self._ahead = self._ahead[len(MARK) :]
         while piece := self.read(self.block_bytes):
             first, cut = piece.find(b"\n"), piece.rfind(b"\n") + 1
             length += first if cut else len(piece)
             if length > LONGEST_LINE:
-                raise BatchError(f"line {number} is longer than {LONGEST_LINE >> 20} MiB")
+                raise BatchError(f"line {following} is longer than {LONGEST_LINE >> 20} MiB")
             if not cut:
                 rest.append(piece)
                 continue
-            number += piece.count(b"\n")
+            self.line, following = following, following + piece.count(b"\n")
             yield b"".join([*rest, piece[:cut]])
             rest = [piece[cut:]] if cut < len(piece) else []
             length = len(piece) - cut
         if rest:
+            self.line = following
             yield b"".join(rest)
 
 

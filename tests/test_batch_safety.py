@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import gzip
+import io
 import json
 import os
 import signal
@@ -590,6 +591,16 @@ def test_results_of_another_folder_are_not_taken_for_own(batch_command, tmp_path
     assert (tmp_path / "other/0.csv").stat().st_size == stamp.st_size
     assert batch_command("other", "-o", "out", "--summary", "s.json")[0] == 0
     assert json.loads((tmp_path / "s.json").read_text())["rows_scored_now"] == len(QUERIES)
+
+
+def test_standard_input_is_never_done_already(batch_command, monkeypatch, tmp_path):
+    (tmp_path / "bad.csv").write_bytes(b"")
+    for query in ("used honda", "red dress"):
+        stream = io.TextIOWrapper(io.BufferedReader(io.BytesIO(content("csv", [query]))))
+        monkeypatch.setattr(sys, "stdin", stream)
+        words = ["--from", "csv", "--keep", "query"]
+        assert batch_command("-", "bad.csv", "-o", "out", *words)[0] == 1
+        assert pq.read_table(tmp_path / "out/stdin.parquet")["query"].to_pylist() == [query]
 
 
 def test_a_pipe_is_never_done_already(batch_command, tmp_path):
