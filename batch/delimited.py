@@ -59,7 +59,6 @@ def _batches(
                 quote_char='"' if quoted else False,
                 newlines_in_values=quoted,
                 ignore_empty_lines=len(names) > 1,
-                invalid_row_handler=end.look_into,
             ),
             convert_options=pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(numbers, pa.binary()),
@@ -72,7 +71,7 @@ def _batches(
             yield pa.RecordBatch.from_arrays(batch.columns, names=wanted)
     except pa.ArrowInvalid as error:
         straddles = "straddling object" in str(error)
-        if end.within or (straddles and source.bytes <= source.block_bytes):
+        if end.is_in(str(error)) or (straddles and source.bytes <= source.block_bytes):
             raise BatchError(OPEN) from error
         if not straddles:
             raise

@@ -84,6 +84,17 @@ def test_a_file_that_ends_before_its_last_column(batch, data):
     assert (code, err) == (1, f"topiccore: error: in.csv: {OPEN}\n")
 
 
+@pytest.mark.parametrize("length", [0, 10, *range(55, 100), 500])
+def test_what_is_told_of_a_record_of_too_few_columns(batch, capfd, length):
+    row = b"\xff" + b"x" * length
+    code, err, _ = batch(b"id,query\n1,a\n" + row)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "Expected 2 columns, got 1: \ufffdx"[: 28 + (length > 0)] in err
+    code, err, _ = batch(b'id,query\n1,a\n"' + row)
+    assert code == 1
+    assert OPEN in err or ("Expected 2 columns" in err and length > 80)
+
+
 @given(
     st.lists(st.lists(st.text('ab ",\n\r\t', max_size=4), min_size=2, max_size=2), max_size=6),
     st.booleans(),

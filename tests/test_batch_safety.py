@@ -467,6 +467,27 @@ def test_a_killed_run_goes_on_where_it_stopped(batch_command, artifact_path, tmp
     assert leftovers(tmp_path) == []
 
 
+def test_a_hangup_that_is_ignored_stays_so(batch_command, monkeypatch, tmp_path):
+    write(tmp_path, "in.txt")
+    write_rows, seen = Writer.write, []
+
+    def look(*arguments):
+        seen.append(signal.getsignal(signal.SIGHUP))
+        return write_rows(*arguments)
+
+    monkeypatch.setattr(Writer, "write", look)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert batch_command("in.txt", "-o", "out.tsv")[0] == 0
+        assert seen == [signal.SIG_IGN]
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        assert batch_command("in.txt", "-o", "two.tsv")[0] == 0
+        assert callable(seen[1])
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_run_killed_beside_a_rename_goes_on(batch_command, artifact_path, tmp_path, moment):
     _folder(tmp_path)
