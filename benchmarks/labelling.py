@@ -137,6 +137,7 @@ def _measured(run: Run, train: LabelledQueries) -> tuple[TopicModel, float]:
             slopes=calibration.slopes,
             intercepts=calibration.intercepts,
             context=calibration.weights,
+            bends=calibration.bends,
         )
     )
     return model, coverage_at_precision(raised, validation.gold, 0.9).coverage

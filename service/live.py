@@ -11,10 +11,10 @@ import topiccore
 from service.answer_counts import AnswerCounts
 from service.comparer import Comparer
 from service.encoding import encode
-from topiccore import TaxonomyLabel, TopicModel
+from topiccore import TaxonomyLabel, TopicModel, reference
 from topiccore._scoring import JsonWriter
 from topiccore.artifact import FORMAT_VERSION, Artifact
-from topiccore.reference import SCHEME, sigmoid
+from topiccore.reference import SCHEME
 
 MODEL_HEADER = "x-topiccore-model"
 WARM_UP_QUERY = "used car"
@@ -127,5 +127,4 @@ def score_at(artifact: Artifact, place: int, logit: float) -> float | None:
     """The calibrated score of a label's logit, to four digits; ``None`` of an infinite one."""
     if math.isinf(logit):
         return None
-    slope, intercept = float(artifact.slopes[place]), float(artifact.intercepts[place])
-    return round(sigmoid(slope * logit + intercept), 4)
+    return round(reference.score_at(artifact, place, logit), 4)

@@ -62,6 +62,7 @@ def small_artifact(taxonomy: Taxonomy, seed: int = 7) -> Artifact:
         thresholds=thresholds,
         slopes=weights(200, 400, labels),
         intercepts=weights(-100, 100, labels),
+        bends=np.stack([weights(-600, 100, labels), weights(-100, 500, labels)]),
         training={"precision": 0.9, "coverage": 0.7},
         data={"queries": "made up"},
     )

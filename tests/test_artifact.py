@@ -21,8 +21,8 @@ from topiccore import ArtifactError, Taxonomy, TaxonomyLabel, TopicModel, refere
 from topiccore import artifact as artifact_module
 from topiccore.artifact import ARRAYS, ROW_TYPES, Artifact, Index, build_index, dtypes, load, save
 
-GOLDEN_ID = "9518d7cb5e27d032fb11d676551f1d311fb9b30c3d45ae021b6c7b204031998b"
-GOLDEN_COMPACT_ID = "61e46aaca9ddbb4e97870fa71522677feeffdbf52b3d03af0fd92a31f0bd7270"
+GOLDEN_ID = "b4bc2c0f1b6e1b883c5cdfcc82d190eeafd6ccdf92936f51cd7afdb5b4781426"
+GOLDEN_COMPACT_ID = "8c27c638a2ec69b19e8b44a349e93f8258f3ee3725c1269e236dc635f261c182"
 LABEL_ARRAYS = ["bias", "thresholds", "slopes", "intercepts"]
 
 
@@ -130,7 +130,7 @@ def test_files_are_those_of_the_format(artifact_path):
     assert files == sorted(["manifest.json", *(f"{name}.npy" for name in ARRAYS)])
     manifest = json.loads((artifact_path / "manifest.json").read_text("utf-8"))
     assert manifest["format"] == "topiccore-artifact"
-    assert manifest["format_version"] == 3
+    assert manifest["format_version"] == 4
     assert manifest["encoding"] == "float32"
     assert manifest["scheme"] == reference.SCHEME
     assert manifest["id"] == manifest_id(manifest)
@@ -400,10 +400,10 @@ def test_a_manifest_written_in_another_style_is_the_same(copied, artifact_path):
         ("format", "other"),
         ("format", None),
         ("format_version", 0),
-        ("format_version", 2),
-        ("format_version", 4),
-        ("format_version", "3"),
-        ("format_version", [3]),
+        ("format_version", 3),
+        ("format_version", 5),
+        ("format_version", "4"),
+        ("format_version", [4]),
         ("scheme", "fold14-fnv1a-fmix64-1"),
         ("scheme", None),
         ("ngrams", None),
@@ -908,6 +908,9 @@ def wrong_artifacts() -> list[Any]:
         pytest.param(changed("beside", lambda x: x * np.nan), "beside", id="beside of NaN"),
         pytest.param(changed("slopes", lambda x: -x), "slopes", id="negative slopes"),
         pytest.param(changed("intercepts", lambda x: x / 0), "intercepts", id="intercepts"),
+        pytest.param(changed("bends", lambda x: x * np.nan), "bends", id="bends of NaN"),
+        pytest.param(changed("bends", lambda x: x[:1]), "bends", id="knees alone"),
+        pytest.param(changed("bends", lambda x: 0 * x - 1), "bends", id="scores that fall"),
         pytest.param(changed("groups", lambda x: x[:-1]), "groups", id="a group less"),
         pytest.param(changed("keys", lambda x: x[:-1]), "groups", id="a key less"),
         pytest.param(changed("entries", lambda x: x * 0), "entries", id="empty entries"),

@@ -1,14 +1,17 @@
 """Calibration: it finds slopes it should find, keeps rare labels near the rest, and measures."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
 from topiccore import Taxonomy, TaxonomyLabel
-from training.calibration import Calibration, calibrate, calibration_error
+from training.calibration import Calibration, calibrate, calibration_error, focus
 from training.student import sigmoid
+
+STRAIGHT = np.zeros((2, 1), np.float32)
 
 
 def flat(labels: int) -> Taxonomy:
@@ -27,7 +30,8 @@ def simulated(slopes, intercepts, queries, seed, spread=2.0):
 def test_known_slopes_and_intercepts_are_found():
     slopes = np.array([0.4, 0.8, 1.0, 1.5, 2.5])
     intercepts = np.array([-1.0, 0.0, 0.5, -0.5, 1.0])
-    found = calibrate(*simulated(slopes, intercepts, 60_000, 3), flat(5), prior=1e-3)
+    logits, gold = simulated(slopes, intercepts, 60_000, 3)
+    found = calibrate(logits, gold, flat(5), 1e-3, np.ones(logits.shape, np.float32))
     assert found.slopes.dtype == found.intercepts.dtype == np.float32
     assert found.slopes == pytest.approx(slopes, rel=0.05)
     assert found.intercepts == pytest.approx(intercepts, abs=0.06)
@@ -58,11 +62,20 @@ def test_it_is_the_optimum_of_the_penalised_likelihood():
         assert [found.slopes[label], found.intercepts[label]] == pytest.approx(expected, abs=2e-3)
 
 
-def test_a_pair_weighs_what_a_first_fit_scores_it():
+def test_a_pair_weighs_a_power_of_what_a_first_fit_scores_it():
     logits, gold = simulated(np.array([0.7, 1.4]), np.array([0.3, -0.6]), 3000, 5)
+    power = focus(gold)
+    assert 3 < power < 6
     first = calibrate(logits, gold, flat(2), 20.0, np.ones(logits.shape, np.float32))
-    second = calibrate(logits, gold, flat(2), 20.0, first.scores(logits, flat(2)))
+    second = calibrate(logits, gold, flat(2), 20.0, first.scores(logits, flat(2)) ** power)
     assert calibrate(logits, gold, flat(2), 20.0).slopes == pytest.approx(second.slopes, abs=1e-3)
+
+
+@pytest.mark.parametrize(("labels", "power"), [(0, 1), (500, 1), (1250, 2.5), (9000, 6)])
+def test_the_more_evidence_the_sharper_the_focus(labels, power):
+    gold = np.zeros((3000, 3), bool)
+    gold.ravel()[:labels] = True
+    assert focus(gold) == power
 
 
 def test_scores_are_right_where_decisions_are_made():
@@ -77,8 +90,29 @@ def test_scores_are_right_where_decisions_are_made():
         likely = scores >= 0.7
         return abs(scores[likely].mean() - gold[likely].mean())
 
-    equal = calibrate(logits, gold, flat(4), pair_weights=np.ones(logits.shape, np.float32))
+    ones = np.ones(logits.shape, np.float32)
+    equal = replace(calibrate(logits, gold, flat(4), pair_weights=ones), bends=STRAIGHT)
     assert off(calibrate(logits, gold, flat(4))) < 0.6 * off(equal)
+
+
+def test_scores_that_are_next_to_nothing_are_right_too():
+    rng = np.random.default_rng(19)
+    logits = rng.normal(-5, 3, (40_000, 4)).astype(np.float32)
+    # Below 0 twice as steep as above it.
+    truth = sigmoid(np.where(logits > 0, 0.6 * logits, 1.2 * logits))
+    gold = rng.random(truth.shape) < truth
+    found = calibrate(logits, gold, flat(4))
+
+    def off(calibration):
+        scores = calibration.scores(logits, flat(4))
+        return [
+            abs(np.log(scores[band].mean() / gold[band].mean()))
+            for low, high in ((0.001, 0.01), (0.01, 0.05), (0.05, 0.2), (0.4, 0.6), (0.6, 1))
+            if (band := (truth >= low) & (truth < high)).any()
+        ]
+
+    assert max(off(found)) < 0.2
+    assert max(off(replace(found, bends=STRAIGHT))) > 0.5
 
 
 def test_rare_labels_have_what_labels_have_in_general():
@@ -173,11 +207,13 @@ def test_scores_and_logits_at_a_score_are_inverse():
         np.array([0.5, 2.0], np.float32),
         np.array([1.0, -3.0], np.float32),
         np.zeros((3, 2), np.float32),
+        np.array([[-1.0, 0.5], [0.75, -0.5]], np.float32),
     )
     for score in (0.01, 0.2, 0.5, 0.9, 0.99):
         logits = calibration.logit_at(score)
         assert calibration.scores(logits[None], flat(2))[0] == pytest.approx([score] * 2, rel=1e-5)
-    assert calibration.logit_at(0.5) == pytest.approx([-2.0, 1.5])
+    # Log-odds of 0: above the first knee, and below the second, where half as steep.
+    assert calibration.logit_at(0.5) == pytest.approx([-2.0, (-0.5 + 3) / 2])
     assert calibration.scores(np.array([[-2.0, 1.5]]), flat(2)).shape == (1, 2)
 
 

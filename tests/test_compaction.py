@@ -120,7 +120,7 @@ def test_prune_is_raised_until_it_fits():
 
 
 def test_other_arrays_and_figures_stay(artifact, compact_artifact):
-    for name in ("bias", "thresholds", "slopes", "intercepts"):
+    for name in ("bias", "thresholds", "slopes", "intercepts", "bends"):
         assert np.array_equal(compact_artifact.array(name), artifact.array(name))
     assert compact_artifact.training.items() >= artifact.training.items()
     assert (compact_artifact.id, compact_artifact.path) == ("", None)

@@ -21,6 +21,7 @@ from topiccore import (
 )
 from topiccore._scoring import hash_tokens
 from topiccore.compaction import compact
+from training.bends import bent
 
 KNOWN = [
     *("used", "honda", "civic", "cheap", "hotel", "東", "🚗", "dallas", "flight", "beach", "pizza"),
@@ -150,7 +151,8 @@ def test_empty_query_is_the_bias(model):
     artifact = model.artifact
     assert np.array_equal(model.logits(["", b"", " !"]), [artifact.bias] * 3)
     scores = {label.code: label.score for label in model.score("", min_score=0)}
-    calibrated = artifact.slopes * artifact.bias.astype(float) + artifact.intercepts
+    straight = artifact.slopes * artifact.bias.astype(float) + artifact.intercepts
+    calibrated = bent(straight, *artifact.bends.astype(float))
     for place in range(len(artifact.bias)):
         if artifact.taxonomy[place].topic is not None:  # a topic's may be its subtopic's
             expected = 1 / (1 + math.exp(-calibrated[place]))
@@ -210,6 +212,7 @@ def constant_model(artifact, logits: dict[str, float], **thresholds: float) -> T
             thresholds=np.array([thresholds.get(code, 0) for code in codes], np.float32),
             slopes=ones,
             intercepts=0 * ones,
+            bends=np.zeros_like(artifact.bends),
         )
     )
 
@@ -254,6 +257,19 @@ def test_thresholds_are_on_logits_and_scores_are_calibrated(artifact):
     assert pairs(model.score("")) == [("T", sigmoid(1)), ("V", sigmoid(-2))]
 
 
+def test_below_its_knee_a_score_falls_more_steeply(artifact):
+    base = constant_model(artifact, {"V": 2, "T": -1, "S": -2}).artifact
+    bends = np.zeros_like(base.bends)
+    bends[:, [base.taxonomy.index_of(code) for code in "VTS"]] = [[-1.5], [2]]
+    model = TopicModel(replace(base, bends=bends))
+    found = dict(pairs(model.score("", min_score=0.001)))
+    assert {code: found[code] for code in "VTS"} == pytest.approx(
+        {"V": sigmoid(2), "T": sigmoid(-1), "S": sigmoid(-2 - 2 * 0.5)}
+    )
+    told = model.explain("", ["S"])[0]
+    assert told.score == pytest.approx(found["S"])
+
+
 def test_subtopic_brings_its_topic_with_at_least_its_score(artifact):
     model = constant_model(artifact, {"V2": 2, "V": -1})
     assert pairs(model.score("")) == [("V", sigmoid(2)), ("V2", sigmoid(2))]
@@ -291,7 +307,14 @@ def test_all_equal_scores_are_in_the_order_of_the_taxonomy(large_model):
     base = large_model.artifact
     equal = np.zeros_like(base.bias)
     model = TopicModel(
-        replace(base, rows=np.zeros_like(base.rows), bias=equal, intercepts=equal, slopes=equal + 1)
+        replace(
+            base,
+            rows=np.zeros_like(base.rows),
+            bias=equal,
+            intercepts=equal,
+            slopes=equal + 1,
+            bends=0 * base.bends,
+        )
     )
     codes = [label.code for label in base.taxonomy]
     assert [label.code for label in model.score("used", min_score=0.5)] == codes

@@ -37,7 +37,7 @@ def test_model(client, model):
         "id": model.id,
         "labels": 4,
         "topics": 2,
-        "format_version": 3,
+        "format_version": 4,
         "scheme": SCHEME,
         "encoding": "float32",
         "training": {"precision": 0.9, "coverage": None},

@@ -31,6 +31,7 @@ class Kernel:
         beside: NDArray[np.float32],
         slopes: NDArray[np.float32],
         intercepts: NDArray[np.float32],
+        bends: NDArray[np.float32],
         context: NDArray[np.float32],
         parents: NDArray[np.int32],
         names: Sequence[tuple[str, str]],

@@ -578,6 +578,8 @@ cdef class Kernel:
     cdef const float *beside         # NULL where it is thresholds
     cdef const float *slopes
     cdef const float *intercepts
+    cdef const float *knees          # [labels]: below them, log-odds fall more steeply, by
+    cdef const float *steepness      # [labels]
     cdef const float *context        # [3 * labels], NULL where all of it is 0
     cdef const int32_t *parents
     cdef object starts_array
@@ -599,12 +601,13 @@ cdef class Kernel:
                  const uint32_t[::1] entries, rows, str encoding, const float[::1] bias,
                  const float[::1] thresholds, const float[::1] beside,
                  const float[::1] slopes, const float[::1] intercepts,
-                 const float[:, ::1] context, const int32_t[::1] parents, names, ngrams):
+                 const float[:, ::1] bends, const float[:, ::1] context,
+                 const int32_t[::1] parents, names, ngrams):
         cdef const int32_t[::1] starts, topic_of
         cdef const float[:, ::1] dense
         cdef const uint16_t[::1] cells
         self.arrays = (groups, keys, entries, rows, bias, thresholds, beside, slopes, intercepts,
-                       context, parents)
+                       bends, context, parents)
         self.labels = <int>len(bias)
         self.shortest, self.longest = ngrams
         self.groups = &groups[0]
@@ -622,6 +625,8 @@ cdef class Kernel:
         self.beside = NULL if np.array_equal(thresholds, beside) else &beside[0]
         self.slopes = &slopes[0]
         self.intercepts = &intercepts[0]
+        self.knees = &bends[0, 0]
+        self.steepness = &bends[1, 0]
         self.context = &context[0, 0] if np.any(context) else NULL
         self.parents = &parents[0]
         self.starts_array = starts = np.append(
@@ -748,7 +753,11 @@ cdef class Kernel:
         scratch.seen.truncated = scratch.tokens.truncated
 
     cdef inline double calibrated(self, int label, float logit) noexcept nogil:
-        return (<double>self.slopes[label] * <double>logit + <double>self.intercepts[label])
+        cdef double value = <double>self.slopes[label] * <double>logit
+        value += <double>self.intercepts[label]
+        if value < <double>self.knees[label]:
+            value -= <double>self.steepness[label] * (<double>self.knees[label] - value)
+        return value
 
     cdef inline double score_of(self, int label, float logit) noexcept nogil:
         return 1.0 / (1.0 + exp(-self.calibrated(label, logit)))

@@ -12,8 +12,10 @@
     thresholds.npy    float32 [labels]       on logits in context; +inf: the label is never emitted
     beside.npy        float32 [labels]       the same, at least as high, for labels of other topics
                                              than the query's best
-    slopes.npy        float32 [labels]       calibration: score = sigmoid(slope * logit in context
-    intercepts.npy    float32 [labels]       + intercept)
+    slopes.npy        float32 [labels]       calibration: score = sigmoid(bent(slope * logit in
+    intercepts.npy    float32 [labels]       context + intercept)), where
+    bends.npy         float32 [2, labels]    bent(x) = x - steepness * (knee - x) below the knee;
+                                             knees, then how much steeper it is below them
 
 A feature is a word, a pair of neighbours or a character n-gram; n-grams, of the lengths that
 ``ngrams`` names (0 and 0: none), stand in for words without a row.
@@ -56,13 +58,13 @@ from topiccore.reference import GROUPS, PLAIN, SCALED, SCHEME
 from topiccore.taxonomy import Taxonomy, TaxonomyLabel
 
 FORMAT = "topiccore-artifact"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST = "manifest.json"
 ROW_TYPES = {"float32": "<f4", "sparse8": "<u2"}
 """The encodings and the type of their rows."""
 ARRAYS = (
     *("groups", "keys", "entries", "rows", "bias"),
-    *("context", "thresholds", "beside", "slopes", "intercepts"),
+    *("context", "thresholds", "beside", "slopes", "intercepts", "bends"),
 )
 _TYPES = {"groups": "<u4", "keys": "<u2", "entries": "<u4"}
 _HEADER_BYTES = 128
@@ -103,6 +105,8 @@ class Artifact:
     intercepts: NDArray[np.float32]
     context: NDArray[np.float32] = field(default_factory=lambda: np.zeros((3, 0), np.float32))
     """Left out: zeros, a label's logit stands by itself."""
+    bends: NDArray[np.float32] = field(default_factory=lambda: np.zeros((2, 0), np.float32))
+    """Left out: zeros, the calibration is straight."""
     beside: NDArray[np.float32] | None = None
     """Left out: the thresholds, whatever the query's best topic."""
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -115,9 +119,11 @@ class Artifact:
     path: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.context.shape == (3, 0):
-            zeros = np.zeros((3, len(self.taxonomy)), np.float32)
-            object.__setattr__(self, "context", zeros)
+        for name in ("context", "bends"):
+            given = getattr(self, name)
+            if not given.shape[1]:
+                zeros = np.zeros((len(given), len(self.taxonomy)), np.float32)
+                object.__setattr__(self, name, zeros)
 
     def array(self, name: str) -> NDArray[Any]:
         """One of ``ARRAYS`` by its name."""
@@ -396,11 +402,14 @@ def _check_arrays(
         if not good.all():
             place = int(np.argmin(good))
             raise refuse(name, f"value {values[place]} at {place}")
-    context = arrays["context"]
-    if context.shape != (3, labels):
-        raise refuse("context", f"shape {context.shape} for {labels} labels")
-    if not np.isfinite(context).all():
-        raise refuse("context", "its values are not all finite")
+    for name, height in (("context", 3), ("bends", 2)):
+        values = arrays[name]
+        if values.shape != (height, labels):
+            raise refuse(name, f"shape {values.shape} for {labels} labels")
+        if not np.isfinite(values).all():
+            raise refuse(name, "its values are not all finite")
+    if labels and arrays["bends"][1].min() <= -1:
+        raise refuse("bends", "scores would fall where logits rise")
     groups, keys, entries, rows = (arrays[name] for name in ARRAYS[:4])
     if groups.shape != (GROUPS + 1,):
         raise refuse("groups", f"shape {groups.shape}, expected ({GROUPS + 1},)")

@@ -112,7 +112,7 @@ def _rows_of(index: Index) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
 
 def _fitting(artifact: Artifact, prune: float, share: NDArray[np.float32], max_bytes: int) -> float:
     """The least threshold, at least ``prune``, whose arrays fit ``max_bytes``."""
-    room = max_bytes - 4 * (GROUPS + 2) - 6 * len(artifact.index.keys) - 32 * len(artifact.bias)
+    room = max_bytes - 4 * (GROUPS + 2) - 6 * len(artifact.index.keys) - 40 * len(artifact.bias)
     if room <= 0:
         raise ArtifactError(f"{len(artifact.index.keys)} features do not fit {max_bytes} bytes")
     if _bytes_at(artifact.rows, prune * share) <= room:

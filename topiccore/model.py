@@ -25,7 +25,7 @@ from topiccore.reference import (
     in_context_of,
     ngram_features,
     scale,
-    sigmoid,
+    score_at,
 )
 from topiccore.taxonomy import Taxonomy
 
@@ -85,6 +85,7 @@ class TopicModel:
             artifact.array("beside"),
             artifact.slopes,
             artifact.intercepts,
+            artifact.bends,
             artifact.context,
             artifact.taxonomy.parents,
             [(label.code, label.name) for label in artifact.taxonomy],
@@ -226,7 +227,9 @@ class TopicModel:
                 Explanation(
                     code=code,
                     name=self.taxonomy[place].name,
-                    score=emitted.get(code, self._calibrated(place, float(in_context[place]))),
+                    score=emitted.get(
+                        code, score_at(self._artifact, place, float(in_context[place]))
+                    ),
                     logit=float(logits[place]),
                     context_logit=float(in_context[place]),
                     threshold=float(thresholds[place]),
@@ -243,10 +246,6 @@ class TopicModel:
                 )
             )
         return explanations
-
-    def _calibrated(self, place: int, logit: float) -> float:
-        slope = float(self._artifact.slopes[place])
-        return sigmoid(slope * logit + float(self._artifact.intercepts[place]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._artifact.path is None:

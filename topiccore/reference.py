@@ -321,6 +321,15 @@ def sigmoid(value: float) -> float:
         return 0.0
 
 
+def score_at(artifact: Artifact, label: int, logit: float) -> float:
+    """The calibrated score of a label, by its position, at a logit in context."""
+    log_odds = float(artifact.slopes[label]) * logit + float(artifact.intercepts[label])
+    knee, steepness = map(float, artifact.bends[:, label])
+    if log_odds < knee:
+        log_odds -= steepness * (knee - log_odds)
+    return sigmoid(log_odds)
+
+
 def score(
     artifact: Artifact, query: str | bytes, min_score: float | None = None
 ) -> list[tuple[str, float]]:
@@ -334,12 +343,7 @@ def score(
     values = in_context_of(alone, context(alone, artifact.taxonomy), artifact.context)
     others = beside_best(alone, artifact.taxonomy)
     thresholds = np.where(others, artifact.array("beside"), artifact.thresholds)
-    scores = [
-        sigmoid(float(slope) * float(logit) + float(intercept))
-        for logit, slope, intercept in zip(
-            values, artifact.slopes, artifact.intercepts, strict=True
-        )
-    ]
+    scores = [score_at(artifact, label, float(logit)) for label, logit in enumerate(values)]
     emitted: dict[int, float] = {}
     for label, parent in enumerate(artifact.taxonomy.parents.tolist()):
         reached = (

@@ -1,21 +1,24 @@
 """Calibration: from a query's logits to scores that are probabilities.
 
-    score[l] = sigmoid(slope[l] * (logit[l] + weights[l] . context[l]) + intercept[l])
+    score[l] = sigmoid(bent(slope[l] * (logit[l] + weights[l] . context[l]) + intercept[l]))
 
 The context (``training.context``) is what the query's other labels say: a topic whose rival is
 nearly as strong is less sure than its logit alone tells, one with a strong subtopic is surer.
+The bend (``training.bends``) is for scores that are next to nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from topiccore.artifact import Artifact
 from topiccore.taxonomy import Taxonomy
+from training.bends import bent, fit_bend, straightened
 from training.context import context
 from training.student import sigmoid
 
@@ -26,8 +29,10 @@ _CLOSE_ENOUGH = 1e-5
 _LEAST_SLOPE = 0.05
 _LOW = -12.0
 """Logits below this say no more than this: far too low for a label to be emitted."""
+_FOCUS, _LABELS_A_POWER = 6, 500
+"""The most and, for a power of 1, how many labels the queries have: see ``focus``."""
 _LEAST_WEIGHT = 1e-4
-"""What a (query, label) pair without any chance weighs in the fit."""
+"""What a pair without any chance weighs."""
 
 _LARGEST = 1e12
 """Logits beyond this are overflows; times any weight it is still a float32."""
@@ -35,11 +40,20 @@ _LARGEST = 1e12
 
 @dataclass(frozen=True)
 class Calibration:
-    """``slopes`` (above 0) and ``intercepts`` float32 [labels], ``weights`` float32 [3, labels]."""
+    """``slopes`` (above 0) and ``intercepts`` float32 [labels], ``weights`` float32 [3, labels].
+
+    ``bends`` is float32 [2, labels]: knees and steepness; left out, there is no bend.
+    """
 
     slopes: NDArray[np.float32]
     intercepts: NDArray[np.float32]
     weights: NDArray[np.float32]
+    bends: NDArray[np.float32] = field(default_factory=lambda: np.zeros((2, 1), np.float32))
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> Calibration:
+        """That of an artifact."""
+        return cls(artifact.slopes, artifact.intercepts, artifact.context, artifact.bends)
 
     def in_context(
         self, logits: NDArray[np.floating[Any]], taxonomy: Taxonomy
@@ -57,11 +71,13 @@ class Calibration:
 
     def scores(self, logits: NDArray[np.floating[Any]], taxonomy: Taxonomy) -> NDArray[np.float32]:
         """The scores, float32 [queries, labels], from logits of that shape."""
-        return sigmoid(self.in_context(logits, taxonomy) * self.slopes + self.intercepts)
+        log_odds = self.in_context(logits, taxonomy) * self.slopes + self.intercepts
+        return sigmoid(bent(log_odds, *self.bends))
 
     def logit_at(self, score: float) -> NDArray[np.float64]:
         """float64 [labels]: the logit in context at which a label has this score, in (0, 1)."""
-        odds = np.log(score / (1 - score))
+        odds = np.full(len(self.slopes), np.log(score / (1 - score)))
+        odds = straightened(odds, *self.bends.astype(float))
         return np.asarray((odds - self.intercepts.astype(float)) / self.slopes)
 
 
@@ -80,14 +96,15 @@ def calibrate(
     with little evidence has what its level has.
 
     ``pair_weights``, [queries, labels], is what each pair of a query and a label weighs.  Left out:
-    its score by a first fit in which all weigh the same.  Of a million pairs hardly any is in
-    question, and what is best for all of them is far off where decisions are made.  The price is
-    that scores of a few percent and below read too high.
+    a power (``focus``) of its score by a first fit in which all weigh the same.  Of a million pairs
+    hardly any is in question, and what is best for all of them is far off where decisions are made.
+    What is best there reads too high below; last, a bend for each level mends that.
     """
     if pair_weights is None:
         equal = np.ones(logits.shape, np.float32)
         first = calibrate(logits, gold, taxonomy, prior, equal)
-        pair_weights = np.maximum(first.scores(logits, taxonomy), np.float32(_LEAST_WEIGHT))
+        scores = first.scores(logits, taxonomy)
+        pair_weights = np.maximum(scores ** focus(gold), np.float32(_LEAST_WEIGHT))
     labels = len(taxonomy)
     slopes, intercepts = np.ones(labels), np.zeros(labels)
     weights = np.zeros((3, labels))
@@ -106,11 +123,24 @@ def calibrate(
     shared = Calibration(*(x.astype(np.float32) for x in (slopes, intercepts, weights)))
     log_odds = shared.in_context(logits, taxonomy) * shared.slopes + shared.intercepts
     scale, shift = _fit(np.clip(log_odds, -40, 40), gold, pair_weights, prior)
-    return Calibration(
+    straight = Calibration(
         (slopes * scale).astype(np.float32),
         (intercepts * scale + shift).astype(np.float32),
         weights.astype(np.float32),
     )
+    log_odds = straight.in_context(logits, taxonomy) * straight.slopes + straight.intercepts
+    bends = np.zeros((2, labels), np.float32)
+    for level in (topics, ~topics):
+        bends[:, level] = np.reshape(fit_bend(log_odds[:, level], gold[:, level]), (2, 1))
+    return replace(straight, bends=bends)
+
+
+def focus(gold: NDArray[np.bool_]) -> float:
+    """The power of its score that a pair weighs: the more labels queries have, the higher, 1 to 6.
+
+    The higher, the fewer pairs decide: those that are nearly sure, where the target's cut lies.
+    """
+    return min(max(int(gold.sum()) / _LABELS_A_POWER, 1.0), _FOCUS)
 
 
 def cross_fitted_scores(

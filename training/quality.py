@@ -29,7 +29,7 @@ def measure(model: TopicModel, queries: LabelledQueries) -> dict[str, Any]:
     for row, answer in enumerate(model.score_batch(queries.texts)):
         emitted[row, [taxonomy.index_of(label.code) for label in answer]] = True
     artifact = model.artifact
-    calibration = Calibration(artifact.slopes, artifact.intercepts, artifact.context)
+    calibration = Calibration.of(artifact)
     scores = calibration.scores(model.logits(queries.texts), taxonomy)
     raised = topic_scores(scores, taxonomy)
     figures: dict[str, Any] = {

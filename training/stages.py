@@ -245,6 +245,7 @@ def thresholds(run: Run) -> None:
             "slopes": calibration.slopes,
             "intercepts": calibration.intercepts,
             "context": calibration.weights,
+            "bends": calibration.bends,
         },
     )
 

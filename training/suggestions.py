@@ -47,7 +47,7 @@ def suggest(
     ``short`` [labels] says which labels have too little evidence to be emitted.
     """
     artifact, taxonomy = model.artifact, model.taxonomy
-    calibration = Calibration(artifact.slopes, artifact.intercepts, artifact.context)
+    calibration = Calibration.of(artifact)
     places = np.zeros(0, np.int64)
     worth = np.zeros(0)
     kept = np.zeros((0, len(taxonomy)), np.float32)

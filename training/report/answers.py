@@ -30,7 +30,7 @@ class Answers:
 def answers_of(model: TopicModel, queries: LabelledQueries) -> Answers:
     """The answers of a model, which has the labels of ``queries.gold``."""
     artifact, taxonomy = model.artifact, model.taxonomy
-    calibration = Calibration(artifact.slopes, artifact.intercepts, artifact.context)
+    calibration = Calibration.of(artifact)
     answers = model.score_batch(queries.texts)
     emitted = np.zeros(queries.gold.shape, bool)
     for row, answer in enumerate(answers):

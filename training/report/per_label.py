@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from topiccore import TopicModel
 from topiccore.artifact import Artifact
+from topiccore.reference import score_at
 from training.calibration import calibration_error
 from training.dataset import Dataset
 from training.labels import LabelledQueries
@@ -112,8 +113,7 @@ def _calibration_error(scores: NDArray[np.float32], gold: NDArray[np.bool_]) -> 
 def _score_at(artifact: Artifact, place: int, logit: np.float32) -> float | None:
     if np.isposinf(logit):
         return None
-    value = float(artifact.slopes[place]) * float(logit) + float(artifact.intercepts[place])
-    return round(float(1 / (1 + np.exp(-np.clip(value, -50, 50)))), 4)
+    return round(score_at(artifact, place, float(logit)), 4)
 
 
 def _why(support: int | None, validation: int | None, least: int) -> str:
