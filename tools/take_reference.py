@@ -1,6 +1,7 @@
 """Puts the artifact of a run into the package, where ``topiccore.load()`` finds it.
 
-It must reach the bars below, and one that is there already is replaced only for a real gain.
+It must reach the bars below, and one that is there already is replaced only for a real gain, or
+because it is of a format that is read no more.
 
 python tools/take_reference.py runs/reference/artifact
 """
@@ -27,7 +28,7 @@ WEIGHTINGS = {"queries": "", "traffic": " by traffic"}
 def main(source: Path) -> int:
     """Returns 0, or 1 when the artifact is too large or not good enough to ship."""
     model = topiccore.load(source)
-    old = topiccore.load() if PRETRAINED.exists() else None
+    old = in_the_package()
     before = old.id if old else None
     if model.id == before:
         print(f"the package has {model.id[:12]} already")
@@ -46,6 +47,17 @@ def main(source: Path) -> int:
         shutil.rmtree(scratch)
     print(f"the package has {model.id[:12]} now" + (f", not {before[:12]}" if before else ""))
     return 0
+
+
+def in_the_package() -> topiccore.TopicModel | None:
+    """What the package has, if this version reads it."""
+    if not PRETRAINED.exists():
+        return None
+    try:
+        return topiccore.load(PRETRAINED)
+    except topiccore.ArtifactError as error:
+        print(f"what the package has is replaced: {error}")
+        return None
 
 
 def shortcomings(model: topiccore.TopicModel, source: Path) -> Iterator[str]:
