@@ -305,6 +305,12 @@ def submit(*arguments, master=MASTER, configuration=(), python=sys.executable):
     )
 
 
+def codecs(folder: Path) -> set[str]:
+    """Those of the first column of all Parquet files."""
+    files = [pq.read_metadata(path) for path in folder.glob("*.parquet")]
+    return {file.row_group(0).column(0).compression for file in files if file.num_row_groups}
+
+
 def test_the_job_by_spark_submit(model, artifact_path, tmp_path):
     (tmp_path / "in").mkdir()
     for number in range(3):
@@ -322,6 +328,7 @@ def test_the_job_by_spark_submit(model, artifact_path, tmp_path):
     assert table["topics"].to_pylist() == right
     covered = sum(map(bool, right))
     assert f"{len(ROWS)} rows, 50 of them null, {covered} with topics" in done.stdout
+    assert codecs(tmp_path / "out") == {"ZSTD"}
     again = submit(*command, master="local[1]")
     assert again.returncode == 1
     assert f"{tmp_path}/out already exists" in again.stdout
@@ -332,6 +339,15 @@ def test_the_job_by_spark_submit(model, artifact_path, tmp_path):
     assert wrong.returncode == 1
     assert "topiccore: error: column 'id' is bigint, not of strings" in wrong.stdout
     assert not (tmp_path / "json").exists()
+
+
+def test_a_codec_that_is_asked_for_is_taken(artifact_path, tmp_path):
+    pq.write_table(pa.table({"query": ["used honda"]}), tmp_path / "in.parquet")
+    command = ["spark", tmp_path / "in.parquet", "-o", tmp_path / "out", "--model", artifact_path]
+    codec = "spark.sql.parquet.compression.codec=gzip"
+    done = submit(*command, master="local[1]", configuration=(codec,))
+    assert done.returncode == 0, done.stdout
+    assert codecs(tmp_path / "out") == {"GZIP"}
 
 
 def test_a_csv_becomes_json(model, artifact_path, tmp_path):

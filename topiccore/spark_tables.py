@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 TABLE = "table"
+_CODEC = "spark.sql.parquet.compression.codec"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,15 +89,27 @@ def write_options(scores: str) -> dict[str, str]:
     """Options of Spark's Parquet writer for a column of lists, ``scores`` its path in Parquet.
 
     Hardly a score stands twice: to look for a dictionary of them takes time and saves no space.
+    Files are compressed as ``topiccore batch`` does, which takes less time than Spark's Snappy and
+    a third less space.
     """
-    return {f"parquet.enable.dictionary#{scores}": "false"}
+    return {
+        f"parquet.enable.dictionary#{scores}": "false",
+        "compression": "zstd",
+        "parquet.compression.codec.zstd.level": "1",
+    }
 
 
 def write_table(frame: DataFrame, arguments: argparse.Namespace, scores: str) -> None:
-    """Writes the output, as ``write_options``; Spark shows it when all of it is there."""
-    writer = frame.write.options(**write_options(scores)).mode(
-        "overwrite" if arguments.overwrite else "errorifexists"
-    )
+    """Writes the output, Parquet as ``write_options``; Spark shows it when all of it is there.
+
+    A codec that the session is given (``_CODEC``) goes before that of ``write_options``.
+    """
+    writer = frame.write.mode("overwrite" if arguments.overwrite else "errorifexists")
+    if arguments.to == "parquet":
+        options = write_options(scores)
+        if frame.sparkSession.sparkContext.getConf().contains(_CODEC):
+            del options["compression"]
+        writer = writer.options(**options)
     if arguments.to == TABLE:
         writer.saveAsTable(arguments.output)
     else:
