@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -44,6 +46,7 @@ ONE_BY_ONE = "sklearn_hashing"
 """The peer that is measured a query a call too."""
 LEAST_RATE = 400_000
 MOST_MEMORY = 1 << 30
+LOOK_SECONDS = 0.02
 SAMPLE = 200_000  # rows of the file that the peers are given, as texts in memory
 CHUNK = 1_000_000
 STAGE_ROWS = 1_000_000
@@ -165,16 +168,32 @@ def _command(
     words += ["--model", str(chosen.artifact), "--threads", str(threads)]
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "topiccore.cli", *words])
-    _, status, usage = os.wait4(process.pid, 0)
+    usage, peak = _waited_for(process)
     seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise cache.PeerError(f"topiccore batch ended with {process.returncode}")
     if (found := pq.ParquetFile(output).metadata.num_rows) != chosen.rows:
         raise cache.PeerError(f"topiccore batch wrote {found} rows of {chosen.rows}")
     runs.seconds.append(seconds / chosen.rows)
     runs.cpu.append((usage.ru_utime + usage.ru_stime) / chosen.rows)
-    runs.peak = max(runs.peak, usage.ru_maxrss * 1024)
+    runs.peak = max(runs.peak, peak)
+
+
+def _waited_for(process: subprocess.Popen[bytes]) -> tuple[resource.struct_rusage, int]:
+    """What a process has used at its end, and its most resident bytes.
+
+    These are looked at all the while: ``ru_maxrss`` begins with those of the process that starts
+    another, and this one holds the texts of the peers.
+    """
+    peak = 0
+    while True:
+        with contextlib.suppress(OSError, KeyError):
+            peak = max(peak, machine.peak_memory(process.pid)["peak"])
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if ended:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return usage, peak
+        time.sleep(LOOK_SECONDS)
 
 
 def _stages(artifact: Path, source: Path, folder: Path, rows: int) -> dict[str, float]:

@@ -68,9 +68,9 @@ def commit() -> str:
         return "no commit"
 
 
-def peak_memory() -> dict[str, int]:
-    """Bytes of this process: ``peak`` resident, and ``private`` (not mapped from a file) now."""
-    fields = _fields(Path("/proc/self/status"))
+def peak_memory(process: int | str = "self") -> dict[str, int]:
+    """Bytes of a process: ``peak`` resident, and ``private`` (not mapped from a file) now."""
+    fields = _fields(Path(f"/proc/{process}/status"))
     return {
         "peak": int(fields["VmHWM"].split()[0]) * 1024,
         "private": int(fields["RssAnon"].split()[0]) * 1024,
