@@ -86,9 +86,12 @@ def _names(stream: ByteStream, delimiter: str, quoted: bool, header: bool) -> li
         raise BatchError("it is empty" + (", without even a header" if header else ""))
     quoting: Any = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     lines = io.StringIO(head.decode("utf-8", "replace"), newline="")
-    csv.field_size_limit(max(csv.field_size_limit(), stream.block_bytes))
+    # The limit is the process's: others of its readers rely on theirs.
+    limit = csv.field_size_limit(stream.block_bytes)
     try:
         first = next(csv.reader(lines, delimiter=delimiter, quoting=quoting))
     except csv.Error as error:
         raise BatchError(f"its first line is no row of columns: {error}") from error
+    finally:
+        csv.field_size_limit(limit)
     return first if header else [f"f{place}" for place in range(len(first))]
