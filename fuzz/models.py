@@ -38,7 +38,7 @@ def make() -> list[TopicModel]:
         intercepts=random.normal(0, 1, LABELS).astype(np.float32),
     )
     context = random.normal(0, 0.5, (3, LABELS)).astype(np.float32)
-    bends = random.uniform((-3, -0.9), (1, 3), (LABELS, 2)).T.astype(np.float32)
+    bends = random.uniform([[-3], [-0.9]], [[1], [3]], (2, LABELS)).astype(np.float32)
     beside = artifact.thresholds + random.choice([0, 1, np.inf], LABELS)
     weighed = replace(artifact, context=context, bends=bends, beside=beside.astype(np.float32))
     kinds = (artifact, compact(weighed, prune=0), compact(weighed, prune=3))
