@@ -361,6 +361,20 @@ def test_scores_of_extreme_logits(artifact):
     assert pairs(model.score("")) == [("V", 1.0), ("T", 0.0)]
 
 
+@pytest.mark.parametrize("steepness", [-0.5, 0, 2])
+def test_logits_that_overflowed_downwards_have_score_0(artifact, steepness):
+    base = constant_model(artifact, dict.fromkeys("VTS", -3e38)).artifact
+    bends = np.full_like(base.bends, steepness)
+    rows = np.full_like(base.rows, -3e38)
+    model = TopicModel(replace(base, rows=rows, bends=bends))
+    assert np.isneginf(model.logits(["used honda"])).any()
+    found = dict(pairs(model.score("used honda", min_score=0)))
+    assert len(found) == len(base.taxonomy)
+    assert [found[code] for code in "VTS"] == [0.0, 0.0, 0.0]
+    place = base.taxonomy.index_of("V")
+    assert reference.score_at(model.artifact, place, -math.inf) == 0
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_rows_that_are_no_numbers_do_no_harm(artifact, value):
     model = TopicModel(replace(artifact, rows=np.full_like(artifact.rows, value)))

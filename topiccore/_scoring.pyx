@@ -755,8 +755,10 @@ cdef class Kernel:
     cdef inline double calibrated(self, int label, float logit) noexcept nogil:
         cdef double value = <double>self.slopes[label] * <double>logit
         value += <double>self.intercepts[label]
+        cdef double steepness = self.steepness[label]
         if value < <double>self.knees[label]:
-            value -= <double>self.steepness[label] * (<double>self.knees[label] - value)
+            # In this form an overflow stays -inf.
+            value = (1 + steepness) * value - steepness * <double>self.knees[label]
         return value
 
     cdef inline double score_of(self, int label, float logit) noexcept nogil:

@@ -326,7 +326,8 @@ def score_at(artifact: Artifact, label: int, logit: float) -> float:
     log_odds = float(artifact.slopes[label]) * logit + float(artifact.intercepts[label])
     knee, steepness = map(float, artifact.bends[:, label])
     if log_odds < knee:
-        log_odds -= steepness * (knee - log_odds)
+        # In this form an overflow stays -inf.
+        log_odds = (1 + steepness) * log_odds - steepness * knee
     return sigmoid(log_odds)
 
 
