@@ -131,15 +131,7 @@ def _measured(run: Run, train: LabelledQueries) -> tuple[TopicModel, float]:
     logits = TopicModel(plain).logits(validation.texts)
     calibration = calibrate(logits, validation.gold, taxonomy)
     raised = topic_scores(calibration.scores(logits, taxonomy), taxonomy)
-    model = TopicModel(
-        replace(
-            plain,
-            slopes=calibration.slopes,
-            intercepts=calibration.intercepts,
-            context=calibration.weights,
-            bends=calibration.bends,
-        )
-    )
+    model = TopicModel(replace(plain, **calibration.arrays()))
     return model, coverage_at_precision(raised, validation.gold, 0.9).coverage
 
 

@@ -55,6 +55,15 @@ class Calibration:
         """That of an artifact."""
         return cls(artifact.slopes, artifact.intercepts, artifact.context, artifact.bends)
 
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """As an artifact names them."""
+        return {
+            "slopes": self.slopes,
+            "intercepts": self.intercepts,
+            "context": self.weights,
+            "bends": self.bends,
+        }
+
     def in_context(
         self, logits: NDArray[np.floating[Any]], taxonomy: Taxonomy
     ) -> NDArray[np.float32]:
@@ -69,10 +78,15 @@ class Calibration:
             sums += weights * values
         return sums
 
+    def straight(
+        self, logits: NDArray[np.floating[Any]], taxonomy: Taxonomy
+    ) -> NDArray[np.float32]:
+        """Log-odds before the bend, float32 [queries, labels], from logits of that shape."""
+        return self.in_context(logits, taxonomy) * self.slopes + self.intercepts
+
     def scores(self, logits: NDArray[np.floating[Any]], taxonomy: Taxonomy) -> NDArray[np.float32]:
         """The scores, float32 [queries, labels], from logits of that shape."""
-        log_odds = self.in_context(logits, taxonomy) * self.slopes + self.intercepts
-        return sigmoid(bent(log_odds, *self.bends))
+        return sigmoid(bent(self.straight(logits, taxonomy), *self.bends))
 
     def logit_at(self, score: float) -> NDArray[np.float64]:
         """float64 [labels]: the logit in context at which a label has this score, in (0, 1)."""
@@ -121,18 +135,18 @@ def calibrate(
             weights[:, level] = fitted.coef_[0, 1:, None] / slopes[level]
             intercepts[level] = fitted.intercept_[0]
     shared = Calibration(*(x.astype(np.float32) for x in (slopes, intercepts, weights)))
-    log_odds = shared.in_context(logits, taxonomy) * shared.slopes + shared.intercepts
+    log_odds = shared.straight(logits, taxonomy)
     scale, shift = _fit(np.clip(log_odds, -40, 40), gold, pair_weights, prior)
-    straight = Calibration(
+    fitted_to_labels = Calibration(
         (slopes * scale).astype(np.float32),
         (intercepts * scale + shift).astype(np.float32),
         weights.astype(np.float32),
     )
-    log_odds = straight.in_context(logits, taxonomy) * straight.slopes + straight.intercepts
+    log_odds = fitted_to_labels.straight(logits, taxonomy)
     bends = np.zeros((2, labels), np.float32)
     for level in (topics, ~topics):
         bends[:, level] = np.reshape(fit_bend(log_odds[:, level], gold[:, level]), (2, 1))
-    return replace(straight, bends=bends)
+    return replace(fitted_to_labels, bends=bends)
 
 
 def focus(gold: NDArray[np.bool_]) -> float:

@@ -242,10 +242,7 @@ def thresholds(run: Run) -> None:
         {
             "thresholds": chosen.logits,
             "beside": chosen.beside,
-            "slopes": calibration.slopes,
-            "intercepts": calibration.intercepts,
-            "context": calibration.weights,
-            "bends": calibration.bends,
+            **calibration.arrays(),
         },
     )
 
