@@ -40,7 +40,7 @@ def files_like(folder: str, parts: Sequence[str], hidden: Sequence[str]) -> Iter
     for path in _matching(folder, part, hidden):
         if not rest:
             yield from [path] if _is_file(path) else []
-        elif stat.S_ISDIR(_mode(path)) and not (part == "**" and os.path.islink(path)):
+        elif stat.S_ISDIR(mode(path)) and not (part == "**" and os.path.islink(path)):
             yield from files_like(path, parts if part == "**" else rest, hidden)
 
 
@@ -54,15 +54,16 @@ def _matching(folder: str, part: str, hidden: Sequence[str]) -> Iterator[str]:
             yield entry.path
 
 
-def _is_file(path: str) -> bool:
-    return stat.S_ISREG(_mode(path))
-
-
-def _mode(path: str) -> int:
+def mode(path: str) -> int:
+    """What ``stat`` says of a path, 0 where there is nothing; raises ``OSError``."""
     try:
         return os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return 0
+
+
+def _is_file(path: str) -> bool:
+    return stat.S_ISREG(mode(path))
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from batch.errors import BatchError
+from batch.local_folders import mode
 from topiccore.errors import TopiccoreError
 
 PARTIAL = ".partial"
@@ -73,33 +74,22 @@ class Location:
 
     def exists(self) -> bool:
         """Whether there is a file or folder; raises ``BatchError`` when that cannot be told."""
-        if self.local:
-            return self._status() is not None
-        with self._told("read"):
-            return bool(self.system.exists(self.path))
+        return self._is(bool, "exists")
 
     def is_folder(self) -> bool:
         """Whether there is a folder; raises ``BatchError`` when that cannot be told."""
-        if self.local:
-            status = self._status()
-            return status is not None and stat.S_ISDIR(status.st_mode)
-        with self._told("read"):
-            return bool(self.system.isdir(self.path))
+        return self._is(stat.S_ISDIR, "isdir")
 
     def is_regular(self) -> bool:
         """Whether there is a file that is no folder, pipe or device; raises ``BatchError``."""
-        if self.local:
-            status = self._status()
-            return status is not None and stat.S_ISREG(status.st_mode)
-        with self._told("read"):
-            return bool(self.system.isfile(self.path))
+        return self._is(stat.S_ISREG, "isfile")
 
-    def _status(self) -> os.stat_result | None:
+    def _is(self, kind: Callable[[int], bool], question: str) -> bool:
+        # ``kind`` judges the mode of a file of this machine; a store is asked the question.
         with self._told("read"):
-            try:
-                return os.stat(self.path)
-            except (FileNotFoundError, NotADirectoryError):
-                return None
+            if self.local:
+                return kind(mode(self.path))
+            return bool(getattr(self.system, question)(self.path))
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
