@@ -28,7 +28,7 @@ from training.config import DEFAULT, read_config
 from training.labels import LabelledQueries
 from training.quality import measure
 from training.run_folder import RunFolder
-from training.stages import Run, trained_artifact
+from training.stages import Run, compact_artifact, trained_artifact
 
 PRUNINGS = (0.0, 0.1, 0.2, 0.4, 0.8)
 NO_LIMIT = 10**12
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for prune in PRUNINGS:
         tell(f"compact, weights below {prune}")
         kinds[f"sparse8, below {prune}"] = compact(dense, prune=prune, max_bytes=NO_LIMIT)
-    kinds["sparse8, as shipped"] = compact(dense)
+    kinds["sparse8, as shipped"] = compact_artifact(run, run.folder.load_arrays("thresholds"))
     blocks = [
         bullets(
             [

@@ -146,22 +146,61 @@ def test_refuses_rows_in_another_order(artifact):
         compact(replace(artifact, index=replace(artifact.index, entries=entries)))
 
 
-def test_frequent_features_keep_smaller_weights():
+def test_what_counts_more_keeps_smaller_weights():
     rows = np.full((4, 6), 0.3, np.float32)
     artifact = artifact_of(rows[:0], rows)
-    seen = np.array([0, 3, 8, 99])
-    small = compact(artifact, prune=0.7, seen=seen)
+    counts = np.array([1, 2, 3, 10], np.float16)[:, None]
     # 0.7, 0.35, 0.23 and 0.07 are left out below.
-    assert len(small.index.keys) == 2
+    assert len(compact(artifact, prune=0.7, importance=counts).index.keys) == 2
     assert len(compact(artifact, prune=0.7).index.keys) == 0
-    assert len(compact(artifact, prune=0.7, seen=np.full(4, 99)).index.keys) == 4
+    assert len(compact(artifact, prune=0.7, importance=np.full((4, 1), 10)).index.keys) == 4
 
 
-def test_fitting_with_times_seen():
-    rows = np.random.RandomState(0).normal(0, 1, (500, 40)).astype(np.float32)
+def test_importance_of_each_weight():
+    random = np.random.RandomState(0)
+    plain, scaled = random.normal(0, 1, (2, 50, 30)).astype(np.float32)
+    counts = random.uniform(0, 2, (75, 30)).astype(np.float16)
+    small = compact(artifact_of(plain, scaled, shared=25), prune=0.5, importance=counts)
+    for feature in range(75):
+        found = rows_at(small, feature)
+        for row, place in ((0, feature), (1, feature - 25)):
+            if 0 <= place < 50:
+                wanted = (plain, scaled)[row][place]
+                counted = np.abs(wanted) * counts[feature].astype(np.float32)
+                assert not found[row][counted < 0.5].any()
+                # A weight that rounds to no step is left out as well.
+                sure = (counted >= 0.5) & (np.abs(wanted) > np.abs(wanted).max() / 200)
+                assert found[row][sure].all()
+
+
+@pytest.mark.parametrize("features", [500, 40_000])
+def test_fitting_by_importance(features):
+    rows = np.random.RandomState(0).normal(0, 1, (features, 40)).astype(np.float32)
     artifact = artifact_of(rows[:0], rows)
-    seen = np.random.RandomState(1).randint(0, 1000, 500)
-    bound = 4 * 65_538 + 20_000
-    small = compact(artifact, prune=0.01, max_bytes=bound, seen=seen)
+    counts = np.random.RandomState(1).uniform(0, 30, rows.shape).astype(np.float16)
+    bound = 4 * 65_538 + 46 * features
+    small = compact(artifact, prune=0.01, max_bytes=bound, importance=counts)
     size = sum(small.array(name).nbytes for name in ARRAYS)
     assert 0.8 * bound < size <= bound
+    # The least threshold that fits: a slightly lower one does not.
+    prune = small.training["compact"]["pruned_below"]
+    lower = compact(artifact, prune=prune / 1.02, max_bytes=10**9, importance=counts)
+    kept = np.count_nonzero(np.abs(rows) * counts.astype(np.float32) >= prune / 1.02)
+    assert 2 * kept > bound - 4 * 65_538 - 14 * features
+    assert len(lower.rows) > len(small.rows)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (np.ones(4), r"importance is \(4,\), not \(4, 6 or 1\)"),
+        (np.ones((4, 2)), r"importance is \(4, 2\)"),
+        (np.full((4, 6), np.inf), "not finite"),
+        (np.full((4, 1), np.nan), "not finite"),
+        (np.full((4, 6), -1.0), "at least 0"),
+    ],
+)
+def test_refuses_importance_that_is_none(counts, message):
+    rows = np.ones((4, 6), np.float32)
+    with pytest.raises(ValueError, match=message):
+        compact(artifact_of(rows[:0], rows), importance=counts)

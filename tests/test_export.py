@@ -12,7 +12,7 @@ from topiccore import Taxonomy, TaxonomyLabel, TopicModel, compact, reference
 from topiccore.artifact import Artifact
 from training.export import fold
 from training.features import QueryFeatures
-from training.stages import trained_artifact
+from training.stages import LEAST, trained_artifact
 from training.word_table import NGRAM_WEIGHT, WordTable
 
 TO_ESTIMATOR, TO_REFERENCE = 1e-4, 1e-5
@@ -104,7 +104,8 @@ def test_the_run_has_what_this_estimator_learned(run):
 
 
 def test_the_shipped_artifact_is_the_compact_form(run):
-    small = TopicModel(compact(run.model.artifact, seen=run.stored["seen"]))
+    counts = run.stored["importance"]
+    small = TopicModel(compact(run.model.artifact, prune=LEAST, importance=counts))
     texts = list(queries().values())[:500]
     assert np.array_equal(small.logits(texts), run.shipped.logits(texts))
     for text in texts[:50]:

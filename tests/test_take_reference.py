@@ -102,6 +102,23 @@ def test_a_real_gain_replaces_the_artifact(tool, made):
     assert in_package(tool) == topiccore.load(better).id
 
 
+def test_another_gain_is_told(tool, made, capsys):
+    assert tool.main(made("first")) == 0
+    faster = made("second", once=(0.93, 0.755, 0.5))
+    assert tool.main(faster, "  ") == 1
+    assert tool.main(faster, "it is faster") == 0
+    assert "it is faster" in capsys.readouterr().out
+    assert in_package(tool) == topiccore.load(faster).id
+
+
+def test_a_reason_does_not_lower_a_bar(tool, made, capsys):
+    assert tool.main(made("first")) == 0
+    before = in_package(tool)
+    assert tool.main(made("worse", once=(0.93, 0.69, 0.5)), "it is faster") == 1
+    assert "coverage 69.0%, at least" in capsys.readouterr().err
+    assert in_package(tool) == before
+
+
 def test_an_artifact_without_figures_is_not_taken(tool, artifact, tmp_path, capsys):
     save(replace(artifact, training={}, data={}), tmp_path / "bare")
     assert tool.main(tmp_path / "bare") == 1

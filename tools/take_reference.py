@@ -1,13 +1,16 @@
 """Puts the artifact of a run into the package, where ``topiccore.load()`` finds it.
 
 It must reach the bars below, and one that is there already is replaced only for a real gain, or
-because it is of a format that is read no more.
+because it is of a format that is read no more.  A gain of another kind than coverage, such as a bar
+that the one in the package misses, is told with ``--because``; the commit that puts the artifact
+into the repository should say it, too.
 
-python tools/take_reference.py runs/reference/artifact
+python tools/take_reference.py runs/reference/artifact [--because REASON]
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import tempfile
@@ -25,15 +28,20 @@ GAIN = 0.01
 WEIGHTINGS = {"queries": "", "traffic": " by traffic"}
 
 
-def main(source: Path) -> int:
-    """Returns 0, or 1 when the artifact is too large or not good enough to ship."""
+def main(source: Path, because: str = "") -> int:
+    """Returns 0, or 1 when the artifact is too large or not good enough to ship.
+
+    ``because`` is what it gains, where that is not ``GAIN``.
+    """
     model = topiccore.load(source)
     old = in_the_package()
     before = old.id if old else None
     if model.id == before:
         print(f"the package has {model.id[:12]} already")
         return 0
-    lacking = [*shortcomings(model, source), *(no_gain(model, old) if old else ())]
+    lacking = [*shortcomings(model, source)]
+    if old and not because.strip():
+        lacking += no_gain(model, old)
     if lacking:
         print(f"{source} is not taken: {'; '.join(lacking)}", file=sys.stderr)
         return 1
@@ -45,7 +53,8 @@ def main(source: Path) -> int:
         (scratch / "new").rename(PRETRAINED)
     finally:
         shutil.rmtree(scratch)
-    print(f"the package has {model.id[:12]} now" + (f", not {before[:12]}" if before else ""))
+    instead = f", not {before[:12]}" if before else ""
+    print(f"the package has {model.id[:12]} now{instead}" + (f": {because}" if because else ""))
     return 0
 
 
@@ -107,4 +116,8 @@ def no_gain(model: topiccore.TopicModel, old: topiccore.TopicModel) -> Iterator[
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("artifact", type=Path)
+    parser.add_argument("--because", metavar="REASON", default="", help="the gain, if not coverage")
+    chosen = parser.parse_args()
+    sys.exit(main(chosen.artifact, chosen.because))

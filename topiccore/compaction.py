@@ -1,15 +1,16 @@
 """From float32 rows to small ones: encoding ``sparse8``.
 
 Most weights of a feature are too small to matter.  They are left out, the others become an int8
-times a step of their row, and rows that stay full are kept dense.  On held-out queries this loses
-nothing that can be told from chance at a fifth of the size of dense int8 (``docs`` of the format:
-``topiccore.artifact``).
+times a step of their row, and rows that stay full are kept dense (the format:
+``topiccore.artifact``).  What matters is how much the loss grows without a weight: the weight
+squared times half the loss's second derivative (LeCun, Denker and Solla 1990, Optimal Brain
+Damage).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,10 @@ PRUNE = 0.1
 _GAP = 255
 _MAX_COUNT = (1 << 14) - 1
 _CHUNK = 4096
+_SAMPLE = 16_384
+_CLOSE_ENOUGH = 0.003
+_LEAST = 1e-38
+"""Nothing stays that is 0 or next to it."""
 
 
 def compact(
@@ -32,7 +37,7 @@ def compact(
     *,
     prune: float = PRUNE,
     max_bytes: int = MAX_BYTES,
-    seen: NDArray[np.integer[Any]] | None = None,
+    importance: NDArray[np.floating[Any]] | None = None,
 ) -> Artifact:
     """The same model with rows of encoding ``sparse8``, in memory; ``save`` writes it.
 
@@ -40,26 +45,26 @@ def compact(
         artifact: one of encoding ``float32``.
         prune: weights nearer to 0 than this are left out, in logits.
         max_bytes: where the arrays would be larger, ``prune`` is raised until they fit.
-        seen: how often each feature (in the order of ``index.keys``) stands in texts like those to
-            come, [features].  Weights of a feature that was seen n times are left out below
-            ``prune / sqrt(1 + n)``: an error in a frequent word's row is made often.
+        importance: what a weight of 1 counts, at least 0, [features, labels] in the order of
+            ``index.keys``, or [features, 1]; left out below ``prune`` is a weight times its
+            importance.  ``training.importance`` finds it from texts.
 
     ``training["compact"]`` of the result tells what was done.  Features with no weight left are
     dropped, unless there are n-grams.  Raises ``ArtifactError`` when the rows are not float32 and
-    finite or cannot fit.
+    finite or cannot fit, ``ValueError`` when the importance is not such.
     """
     rows = artifact.rows
     if artifact.encoding != "float32" or not np.isfinite(rows).all():
         raise ArtifactError("only an artifact of finite float32 rows can be made compact")
     is_scaled, feature = _rows_of(artifact.index)
-    share = np.ones(len(rows), np.float32)
-    if seen is not None:
-        share = (1 / np.sqrt(1 + np.asarray(seen, dtype=np.float64)))[feature].astype(np.float32)
-    prune = _fitting(artifact, prune, share, max_bytes)
+    if importance is not None:
+        _check_importance(importance, len(artifact.index.keys), rows.shape[1])
+    weights = _Weights(rows, importance, feature)
+    prune = _fitting(artifact, prune, weights, max_bytes)
     cells, sizes = [], np.zeros(len(rows), dtype=np.int64)
     for chunk in _chunks(len(rows)):
-        least = (prune * share[chunk])[:, None]
-        encoded, sizes[chunk] = _encode(np.asarray(rows[chunk]), is_scaled[chunk], least)
+        kept = np.where(weights.matter(chunk, prune), rows[chunk], np.float32(0))
+        encoded, sizes[chunk] = _encode(kept, is_scaled[chunk])
         cells.append(encoded)
     per_feature = np.bincount(feature, weights=sizes, minlength=len(artifact.index.keys))
     # A word that is dropped would have n-grams in place of its row.
@@ -110,47 +115,82 @@ def _rows_of(index: Index) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     return (flags[feature] == SCALED) | second, feature
 
 
-def _fitting(artifact: Artifact, prune: float, share: NDArray[np.float32], max_bytes: int) -> float:
+def _check_importance(importance: NDArray[np.floating[Any]], features: int, labels: int) -> None:
+    if importance.shape not in ((features, labels), (features, 1)):
+        raise ValueError(f"importance is {importance.shape}, not ({features}, {labels} or 1)")
+    if not (np.isfinite(importance).all() and importance.min(initial=0) >= 0):
+        raise ValueError("importance is not finite and at least 0 everywhere")
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Rows, and what their weights count; ``feature`` is each row's place in ``importance``."""
+
+    rows: NDArray[np.float32]
+    importance: NDArray[np.floating[Any]] | None
+    feature: NDArray[np.int64]
+
+    def every(self, step: int) -> _Weights:
+        """Each ``step``-th row alone."""
+        return replace(self, rows=self.rows[::step], feature=self.feature[::step])
+
+    def matter(self, chunk: slice, prune: float) -> NDArray[np.bool_]:
+        """Whether each weight of some rows stays, [rows, labels]."""
+        counting = np.abs(self.rows[chunk])
+        if self.importance is not None:
+            counting *= self.importance[self.feature[chunk]]
+        return counting >= max(prune, _LEAST)
+
+    def bytes_at(self, prune: float) -> int:
+        """At most so many bytes of cells: steps over many labels are counted as often as can be."""
+        labels = self.rows.shape[1]
+        total = 0
+        for chunk in _chunks(len(self.rows)):
+            kept = np.count_nonzero(self.matter(chunk, prune), axis=1)
+            cells = np.minimum(kept + (labels - 1) // _GAP, (labels + 1) // 2) + 2
+            total += int(cells[kept > 0].sum())
+        return 2 * total
+
+    def largest(self) -> float:
+        """No weight stays beyond this."""
+        most = 1.0 if self.importance is None else float(self.importance.max(initial=0))
+        return float(np.abs(self.rows).max(initial=0)) * most * 1.01
+
+
+def _fitting(artifact: Artifact, prune: float, weights: _Weights, max_bytes: int) -> float:
     """The least threshold, at least ``prune``, whose arrays fit ``max_bytes``."""
     room = max_bytes - 4 * (GROUPS + 2) - 6 * len(artifact.index.keys) - 40 * len(artifact.bias)
     if room <= 0:
         raise ArtifactError(f"{len(artifact.index.keys)} features do not fit {max_bytes} bytes")
-    if _bytes_at(artifact.rows, prune * share) <= room:
+    if weights.bytes_at(prune) <= room:
         return prune
-    low, high = prune, float(np.abs(artifact.rows).max()) * 1.01 / float(share.min())
-    while high - low > 0.01 * high:
+    # Some of the rows tell nearly where it is; all of them are read a few times only.
+    step = max(len(weights.rows) // _SAMPLE, 1)
+    few, room_of_few = weights.every(step), room / step
+    low, high = prune, weights.largest()
+    while high - low > _CLOSE_ENOUGH * high:
         middle = (low + high) / 2
-        fits = _bytes_at(artifact.rows, middle * share) <= room
+        fits = few.bytes_at(middle) <= room_of_few
         low, high = (low, middle) if fits else (middle, high)
-    return high
-
-
-def _bytes_at(rows: NDArray[np.float32], least: NDArray[np.float32]) -> int:
-    """At most so many bytes of cells: steps over many labels are counted as often as possible."""
-    labels = rows.shape[1]
-    total = 0
-    for chunk in _chunks(len(rows)):
-        bound = np.maximum(least[chunk], 1e-38)[:, None]
-        kept = np.count_nonzero(np.abs(rows[chunk]) >= bound, axis=1)
-        cells = np.minimum(kept + (labels - 1) // _GAP, (labels + 1) // 2) + 2
-        total += int(cells[kept > 0].sum())
-    return 2 * total
+    found = max(low, prune)
+    while weights.bytes_at(found) > room:
+        found *= 1 + _CLOSE_ENOUGH
+    return found
 
 
 def _encode(
-    rows: NDArray[np.float32], is_scaled: NDArray[np.bool_], least: NDArray[np.float32]
+    kept: NDArray[np.float32], is_scaled: NDArray[np.bool_]
 ) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
     """The records of rows, one after the other, and how many cells each has (0: no record)."""
-    labels = rows.shape[1]
-    kept = np.where(np.abs(rows) >= least, rows, np.float32(0))
+    labels = kept.shape[1]
     steps, step_bits = _steps(np.abs(kept).max(axis=1, initial=0))
     values = np.rint(kept / steps[:, None]).astype(np.int8)
     row, label = np.nonzero(values)
     first = np.append(True, row[1:] != row[:-1])[: len(row)]
     gaps = np.where(first, label, np.diff(label, prepend=0))
     leaps = np.maximum(gaps - 1, 0) // _GAP
-    counts = np.bincount(row, minlength=len(rows))
-    sparse = counts + np.bincount(row, weights=leaps, minlength=len(rows)).astype(np.int64)
+    counts = np.bincount(row, minlength=len(kept))
+    sparse = counts + np.bincount(row, weights=leaps, minlength=len(kept)).astype(np.int64)
     dense = (sparse > (labels + 1) // 2) & ((labels + 1) // 2 <= _MAX_COUNT)
     length = np.where(dense, (labels + 1) // 2, sparse)
     if length.max(initial=0) > _MAX_COUNT:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from topiccore import _scoring
 from topiccore.artifact import Index, build_index
-from topiccore.reference import ngram_bucket, word_ngrams
+from topiccore.reference import ngram_bucket
 from training.features import QueryFeatures
-from training.word_table import NGRAM_WEIGHT, count_words
+from training.word_table import NGRAM_WEIGHT
 
 
 def fold(coef: NDArray[np.float32], features: QueryFeatures) -> tuple[Index, NDArray[np.float32]]:
@@ -46,40 +42,3 @@ def fold(coef: NDArray[np.float32], features: QueryFeatures) -> tuple[Index, NDA
     rows = np.zeros_like(folded)
     rows[scaled_rows] = folded
     return index, rows
-
-
-def times_seen(
-    index: Index, texts: Sequence[str], ngram_lengths: tuple[int, int]
-) -> NDArray[np.int64]:
-    """How often each feature of an index stands in texts, int64 [features].
-
-    An n-gram is only looked up for words without a row; words that stand in the texts once are
-    taken for such.
-    """
-    buckets = np.repeat(np.arange(len(index.groups) - 1, dtype=np.uint32), np.diff(index.groups))
-    buckets = buckets << np.uint32(16) | index.keys
-    counts = count_words(texts)
-    ngrams = Counter(
-        ngram
-        for word, count in counts.items()
-        if count == 1
-        for ngram in word_ngrams(word, *ngram_lengths)
-    )
-    seen = np.zeros(len(buckets), np.int64)
-    ngram_buckets = np.array([ngram_bucket(ngram) for ngram in ngrams], np.uint32)
-    _add(seen, buckets, ngram_buckets, np.array(list(ngrams.values()), np.int64))
-    found, times = np.unique(_scoring.features(texts)[1], return_counts=True)
-    _add(seen, buckets, found, times)
-    return seen
-
-
-def _add(
-    seen: NDArray[np.int64],
-    buckets: NDArray[np.uint32],
-    found: NDArray[np.uint32],
-    times: NDArray[np.int64],
-) -> None:
-    if len(buckets):
-        place = np.minimum(np.searchsorted(buckets, found), len(buckets) - 1)
-        known = buckets[place] == found
-        np.add.at(seen, place[known], times[known])

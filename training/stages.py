@@ -25,9 +25,10 @@ from training.examples import (
     annotated_examples,
     labelled_examples,
 )
-from training.export import fold, times_seen
+from training.export import fold
 from training.features import MOST_WORDS, QueryFeatures, choose_buckets
 from training.glove import load_glove
+from training.importance import importance
 from training.previous import PREVIOUS, keeping_previous
 from training.quality import expected_shares, measure, quality_table
 from training.report.brief import brief
@@ -43,6 +44,9 @@ from training.vectors import train_vectors
 from training.word_table import choose_vocabulary, count_words, make_word_table
 
 ARTIFACT = "artifact"
+LEAST = 0.01
+"""What a weight must count to stay, even where there is room: without it the loss over all texts
+would grow by 0.00005."""
 
 
 class Run:
@@ -199,8 +203,12 @@ def student(run: Run) -> None:
             "entries": index.entries,
             "rows": rows,
             "bias": estimator.intercept_,
-            "seen": times_seen(
-                index, run.data.train.texts + run.data.pool, features.table.ngram_lengths
+            "importance": importance(
+                index,
+                rows,
+                estimator.intercept_,
+                run.data.train.texts + run.data.pool,
+                features.table.ngram_lengths,
             ),
         },
     )
@@ -249,29 +257,33 @@ def thresholds(run: Run) -> None:
 
 def trained_artifact(run: Run, chosen: dict[str, Any] | None = None) -> Artifact:
     """The student of a run as an artifact of float32 rows, not yet made compact."""
+    return _artifact_of(run, run.folder.load_arrays("student"), chosen)
+
+
+def compact_artifact(run: Run, chosen: dict[str, Any] | None = None) -> Artifact:
+    """``trained_artifact``, made compact as it ships."""
+    stored = run.folder.load_arrays("student")
+    artifact = _artifact_of(run, stored, chosen)
+    return compact(artifact, prune=LEAST, importance=stored["importance"])
+
+
+def _artifact_of(run: Run, stored: dict[str, Any], chosen: dict[str, Any] | None) -> Artifact:
     # Before thresholds are chosen, nothing is emitted and scores are uncalibrated.
-    stored: dict[str, Any] = run.folder.load_arrays("student")
-    del stored["seen"]
     labels = len(run.data.taxonomy)
     chosen = chosen or {
         "thresholds": np.full(labels, np.inf, np.float32),
         "slopes": np.ones(labels, np.float32),
         "intercepts": np.zeros(labels, np.float32),
     }
-    index = Index(*(stored.pop(name) for name in ("groups", "keys", "entries")))
     words = run.config.words
     return Artifact(
         taxonomy=run.data.taxonomy,
-        index=index,
+        index=Index(*(stored[name] for name in ("groups", "keys", "entries"))),
+        rows=stored["rows"],
+        bias=stored["bias"],
         ngrams=(words.ngram_shortest, words.ngram_longest),
-        **stored,
         **chosen,
     )
-
-
-def compact_artifact(run: Run, chosen: dict[str, Any] | None = None) -> Artifact:
-    """``trained_artifact``, made compact as it ships."""
-    return compact(trained_artifact(run, chosen), seen=run.folder.load_arrays("student")["seen"])
 
 
 def export(run: Run) -> None:
