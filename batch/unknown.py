@@ -22,9 +22,7 @@ class UnknownTokens:
     """Looks tokens up in the index of a model.  Immutable: threads may share it."""
 
     def __init__(self, model: TopicModel):
-        index = model.artifact.index
-        groups = np.repeat(np.arange(len(index.groups) - 1), np.diff(index.groups))
-        self._known = groups.astype(np.uint32) << np.uint32(16) | index.keys
+        self._known = model.artifact.index.buckets()
 
     def count(self, column: pa.Array, first: int, emitted: Emitted) -> None:
         """Adds to the counts of ``emitted`` the unknown tokens of its column.

@@ -88,6 +88,11 @@ class Index:
     keys: NDArray[np.uint16]
     entries: NDArray[np.uint32]
 
+    def buckets(self) -> NDArray[np.uint32]:
+        """The bucket of each feature, ascending, uint32 [features]; made anew by each call."""
+        group = np.repeat(np.arange(GROUPS, dtype=np.uint32), np.diff(self.groups))
+        return group << np.uint32(16) | self.keys
+
 
 @dataclass(frozen=True)
 class Artifact:

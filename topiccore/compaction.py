@@ -74,7 +74,7 @@ def compact(
     if len(all_cells) >= 1 << 32:
         raise ArtifactError(f"{len(all_cells)} cells; an entry can name {1 << 32}")
     index = Index(
-        *group_keys(_buckets(artifact.index)[kept]),
+        *group_keys(artifact.index.buckets()[kept]),
         np.concatenate([[0], ends]).astype(np.uint32),
     )
     figures = {
@@ -96,12 +96,6 @@ def compact(
 
 def _chunks(rows: int) -> Iterator[slice]:
     return (slice(start, min(start + _CHUNK, rows)) for start in range(0, rows, _CHUNK))
-
-
-def _buckets(index: Index) -> NDArray[np.uint32]:
-    sizes = index.groups[1:] - index.groups[:-1]
-    group = np.repeat(np.arange(GROUPS, dtype=np.uint32), sizes)
-    return group << np.uint32(16) | index.keys
 
 
 def _rows_of(index: Index) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:

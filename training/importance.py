@@ -43,15 +43,14 @@ def importance(
     found = np.zeros_like(rows)
     squares, times = 0.0, 0
     once = {word for word, count in count_words(texts).items() if count == 1}
-    buckets = np.repeat(np.arange(len(index.groups) - 1, dtype=np.uint32), np.diff(index.groups))
-    buckets = buckets << np.uint32(16) | index.keys
+    buckets = index.buckets()
     for start in range(0, len(texts), CHUNK):
         part = texts[start : start + CHUNK]
         offsets, features, tokens = _scoring.features(part)
         value = (1 / np.sqrt(np.maximum(tokens, 1))).astype(np.float32)
         known = counts_by_column(offsets, features, buckets, value)
         scores = sigmoid(known @ rows + bias)
-        bends = scores * (1 - scores)
+        curvature = scores * (1 - scores)
         for matrix in (known, _ngrams(part, once, ngram_lengths, buckets, value)):
             matrix.data **= 2
             squares += float(matrix.data.sum())
@@ -60,7 +59,7 @@ def importance(
             narrow = sp.csr_matrix(
                 (matrix.data, within, matrix.indptr), shape=(len(part), len(columns))
             )
-            found[columns] += narrow.T @ bends
+            found[columns] += narrow.T @ curvature
     usual = squares / max(times, 1)
     for start in range(0, len(rows), CHUNK):
         chunk = slice(start, start + CHUNK)
